@@ -1,0 +1,166 @@
+//! What the configuration means: one struct per room, all values checked.
+//!
+//! `raw` holds what was written (flags, environment, file); [`load`] layers them in that order over the
+//! defaults and is the only way to get a [`Config`]. After it, a bad value cannot exist.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::types::line::Pin;
+
+/// Everything `serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// A directory for what must outlive the process; created at start when set.
+    pub state_dir: Option<PathBuf>,
+    /// Telemetry is read below this directory (`/` on a real machine).
+    pub root: PathBuf,
+    /// What goes to stderr.
+    pub log_level: log::LevelFilter,
+    /// What becomes `system.log.created` events as well.
+    pub log_events: log::LevelFilter,
+    /// How this device calls itself in events; the host name unless set.
+    pub node_id: String,
+    /// How long a shutdown may take in all.
+    pub shutdown_deadline: Duration,
+    pub auth: Auth,
+    pub tls: Option<TlsFiles>,
+    pub front: Front,
+    pub session: Session,
+    pub endrpi: Endrpi,
+    pub picloud: Picloud,
+    pub gpio: Gpio,
+    pub telemetry: Telemetry,
+}
+
+/// Who may come in.
+#[derive(Clone)]
+pub enum Auth {
+    /// Everybody: only on loopback, or because the operator said so in words.
+    None,
+    /// Whoever shows this key.
+    Key(String),
+}
+
+/// Never prints the key.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Auth::None => "None",
+            Auth::Key(_) => "Key(…)",
+        })
+    }
+}
+
+/// PEM files, read at start and again on SIGHUP.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The front door's limits.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// Connections in all; lowered at start to what the descriptor limit allows.
+    pub max_connections: usize,
+    /// Connections per remote address; loopback is exempt.
+    pub max_per_address: usize,
+    /// Largest request head, in bytes.
+    pub head_bytes: usize,
+    /// From accept (and TLS handshake) to the end of the head.
+    pub head_deadline: Duration,
+    /// Largest HTTP request body, in bytes.
+    pub body_bytes: usize,
+    /// From the end of the head to the end of the body.
+    pub body_deadline: Duration,
+    /// A kept-alive HTTP connection with nothing in flight is closed after this.
+    pub idle_deadline: Duration,
+    /// From a whole HTTP request to progress on its answer.
+    pub response_deadline: Duration,
+    /// Names (besides IP addresses, `localhost` and this host's own name) the `Host` header may carry; `*` for any.
+    pub hosts: Vec<String>,
+    /// Web origins (besides the daemon's own) that may connect; `*` for any.
+    pub origins: Vec<String>,
+    /// Serve `/echo`, for conformance suites.
+    pub debug_echo: bool,
+}
+
+/// A WebSocket session's limits.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Largest inbound message, in bytes.
+    pub message_bytes: usize,
+    /// From the first byte of a message to its last.
+    pub message_deadline: Duration,
+    /// Silence after which the daemon sends a ping.
+    pub ping_interval: Duration,
+    /// Silence after that ping before the peer counts as gone.
+    pub pong_deadline: Duration,
+    /// From the handshake to the first-message key, where one is required and was not shown before.
+    pub auth_deadline: Duration,
+    /// From our Close to the end of the connection.
+    pub close_deadline: Duration,
+    /// Bytes that may wait for one slow client.
+    pub backlog_bytes: usize,
+    /// Bytes that may wait for all clients together.
+    pub total_backlog_bytes: usize,
+    /// Kernel send buffer per connection, in bytes (`SO_SNDBUF`).
+    pub send_buffer_bytes: usize,
+}
+
+/// Endrpi's dialect.
+#[derive(Clone, Debug)]
+pub struct Endrpi {
+    pub error_style: ErrorStyle,
+}
+
+/// The shape of `error` in Endrpi's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorStyle {
+    /// `"error": "text"`, as Endrpi's documentation says.
+    String,
+    /// `"error": {"message": "text"}`, as Endrpi's code does.
+    Object,
+}
+
+/// PiCloud's dialect.
+#[derive(Clone, Debug)]
+pub struct Picloud {
+    /// How often `/info` pushes.
+    pub info_interval: Duration,
+}
+
+/// GPIO.
+#[derive(Clone, Debug)]
+pub struct Gpio {
+    pub backend: Backend,
+    /// Configured names; each is the `resource` of its line's events.
+    pub names: BTreeMap<String, Pin>,
+}
+
+/// Which GPIO backend to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Auto,
+    Cdev,
+    Sysfs,
+    Sim,
+}
+
+/// Telemetry.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// A reading younger than this is shared instead of taken again.
+    pub max_age: Duration,
+    /// The `vcgencmd` program; `None` looks in `PATH`.
+    pub vcgencmd: Option<PathBuf>,
+    /// How often `vcgencmd` is run while somebody asks for its values.
+    pub firmware_interval: Duration,
+    /// How long one `vcgencmd` run may take.
+    pub firmware_deadline: Duration,
+}

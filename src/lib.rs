@@ -1,0 +1,20 @@
+//! Pinwire: a Raspberry Pi on the wire. THE MAP (to be completed).
+#![deny(unsafe_code)]
+
+pub mod actions;
+pub mod auth;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod conn;
+pub mod daemon;
+pub mod dispatch;
+pub mod front;
+pub mod gpio;
+pub mod http;
+pub mod hub;
+pub mod rt;
+pub mod session;
+pub mod telemetry;
+pub mod types;
+pub mod wire;

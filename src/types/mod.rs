@@ -1,0 +1,8 @@
+//! The vocabulary every room shares: lines, readings, events, topics.
+//!
+//! No I/O, no serialisation, no clocks: a value here means the same to everyone.
+
+pub mod event;
+pub mod line;
+pub mod reading;
+pub mod topic;
