@@ -1,1 +1,334 @@
-//! (in work)
+//! The command line as typed: definitions and help only. What it means is decided in `config` and `client`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{AuthMode, Backend, Flags};
+use crate::types::topic::Pattern;
+
+/// How a client's `--url` may begin.
+const SCHEMES: [&str; 4] = ["ws://", "wss://", "http://", "https://"];
+
+/// The longest `--timeout`; also keeps clocks from overflowing.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Puts a Raspberry Pi on the wire: GPIO, telemetry, events and pub/sub on one port.
+///
+/// Without a command it serves: `pinwire --listen X` is `pinwire serve --listen X`.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "pinwire",
+    version,
+    about = "Puts a Raspberry Pi on the wire: GPIO, telemetry, events and pub/sub on one port",
+    long_about = None,
+    after_help = "Without a command, pinwire serves. Exit codes: 0 done, 1 failed, 2 bad usage or configuration.\n\
+                  Environment of serve: PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE (as PiCloud); of the clients: \
+                  PINWIRE_API_KEY.",
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Used when there is no command.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon (the default command)
+    Serve(ServeArgs),
+    /// Send one action to a running daemon and print its answer
+    Call(CallArgs),
+    /// Print the events of a running daemon, one per line
+    Watch(WatchArgs),
+    /// Publish one event through a running daemon
+    Publish(PublishArgs),
+    /// Check flags, environment and configuration file, and start nothing
+    CheckConfig(CheckConfigArgs),
+}
+
+/// The flags of `serve`. The environment of PiCloud comes after them, then the file.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "Environment: PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE (as PiCloud). \
+                        Order: flag, environment, file, default.")]
+pub struct ServeArgs {
+    /// Read this TOML file [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Listen on HOST:PORT, may be repeated; :PORT is all interfaces, port 0 any free one [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+    /// Keep what must outlive the process in this directory [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Reach the pins this way; auto takes the first that works [default: auto]
+    #[arg(long, value_name = "BACKEND")]
+    pub gpio: Option<GpioBackend>,
+    /// Read telemetry below this directory [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Let in who shows the API key in this file [default: API_KEY from the environment]
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Ask for the API key, or let everybody in [default: key if there is one, else none on loopback only]
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<AuthChoice>,
+    /// Serve TLS with this certificate chain, PEM [default: plain]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Log this and worse to stderr: off, error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Serve /echo, for conformance suites
+    #[arg(long)]
+    pub debug_echo: bool,
+}
+
+/// `--gpio`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GpioBackend {
+    Auto,
+    Cdev,
+    Sysfs,
+    Sim,
+}
+
+/// `--auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuthChoice {
+    None,
+    Key,
+}
+
+/// How a client command reaches the daemon.
+#[derive(Args, Clone, Debug)]
+pub struct ClientArgs {
+    /// The daemon, as ws://, wss://, http:// or https://
+    #[arg(long, default_value = "ws://127.0.0.1:9000", value_parser = parse_url)]
+    pub url: String,
+    /// Show the API key in this file [default: PINWIRE_API_KEY from the environment]
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Trust these PEM certificates when the daemon serves TLS
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Give up connecting, or waiting for an answer, after this long
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct CallArgs {
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// The action, such as READ_MEMORY
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub action: String,
+    /// Its parameters as JSON, such as '{"pins":["GPIO17"]}' [default: none]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
+    pub params: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Only topics like these: * is one level, or all the rest at the end, as in 'gpio.*' [default: everything]
+    #[arg(value_name = "PATTERN", value_parser = parse_pattern)]
+    pub patterns: Vec<String>,
+    /// Stop after this many events [default: never]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct PublishArgs {
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// The event's name
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub event: String,
+    /// Its data, any text; - reads it from standard input [default: empty]
+    #[arg(allow_negative_numbers = true)]
+    pub data: Option<String>,
+    /// Publish under this client name
+    #[arg(long, default_value = "pinwire", value_parser = NonEmptyStringValueParser::new())]
+    pub name: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct CheckConfigArgs {
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+impl From<&ServeArgs> for Flags {
+    fn from(args: &ServeArgs) -> Flags {
+        Flags {
+            config: args.config.clone(),
+            listen: args.listen.clone(),
+            state_dir: args.state_dir.clone(),
+            gpio: args.gpio.map(Backend::from),
+            root: args.root.clone(),
+            api_key_file: args.api_key_file.clone(),
+            auth: args.auth.map(AuthMode::from),
+            tls_cert: args.tls_cert.clone(),
+            tls_key: args.tls_key.clone(),
+            log_level: args.log_level.clone(),
+            debug_echo: args.debug_echo,
+        }
+    }
+}
+
+impl From<GpioBackend> for Backend {
+    fn from(backend: GpioBackend) -> Backend {
+        match backend {
+            GpioBackend::Auto => Backend::Auto,
+            GpioBackend::Cdev => Backend::Cdev,
+            GpioBackend::Sysfs => Backend::Sysfs,
+            GpioBackend::Sim => Backend::Sim,
+        }
+    }
+}
+
+impl From<AuthChoice> for AuthMode {
+    fn from(choice: AuthChoice) -> AuthMode {
+        match choice {
+            AuthChoice::None => AuthMode::None,
+            AuthChoice::Key => AuthMode::Key,
+        }
+    }
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    let rest = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
+        _ => Err("write it like ws://127.0.0.1:9000 or https://pi.local:9000".into()),
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(timeout) if timeout.is_zero() || timeout > LONGEST_TIMEOUT => {
+            Err("it must be above 0s and at most 24h".into())
+        }
+        Ok(timeout) => Ok(timeout),
+        Err(why) => Err(format!("{why}; write for example 10s or 500ms")),
+    }
+}
+
+fn parse_pattern(text: &str) -> Result<String, String> {
+    Pattern::new(text).map(|pattern| pattern.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once(&"pinwire").chain(words))
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_the_default_command() {
+        let cli = parse(&["--listen", ":0", "--listen", "[::1]:0", "--gpio", "sim"]).expect("parses");
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.listen, [":0", "[::1]:0"]);
+        let Some(Command::Serve(serve)) = parse(&["serve", "--listen", ":0"]).expect("parses").command else {
+            panic!("not serve");
+        };
+        assert_eq!(serve.listen, [":0"]);
+        assert!(parse(&[]).expect("parses").command.is_none());
+    }
+
+    #[test]
+    fn every_flag_of_serve_reaches_the_configuration() {
+        let words = "--config c --listen l --state-dir s --gpio cdev --root r --api-key-file k --auth none \
+                     --tls-cert tc --tls-key tk --log-level warn --debug-echo";
+        let cli = parse(&words.split_whitespace().collect::<Vec<_>>()).expect("parses");
+        let flags = Flags::from(&cli.serve);
+        assert_eq!(flags.config, Some("c".into()));
+        assert_eq!(flags.listen, ["l"]);
+        assert_eq!(flags.state_dir, Some("s".into()));
+        assert_eq!(flags.gpio, Some(Backend::Cdev));
+        assert_eq!(flags.root, Some("r".into()));
+        assert_eq!(flags.api_key_file, Some("k".into()));
+        assert_eq!(flags.auth, Some(AuthMode::None));
+        assert_eq!(flags.tls_cert, Some("tc".into()));
+        assert_eq!(flags.tls_key, Some("tk".into()));
+        assert_eq!(flags.log_level.as_deref(), Some("warn"));
+        assert!(flags.debug_echo);
+    }
+
+    #[test]
+    fn every_command_has_help_that_fits_a_line_per_flag() {
+        for command in [&[][..], &["serve"], &["call"], &["watch"], &["publish"], &["check-config"]] {
+            for flag in ["-h", "--help"] {
+                let words: Vec<_> = command.iter().copied().chain([flag]).collect();
+                let help = parse(&words).expect_err("help");
+                assert_eq!(help.kind(), ErrorKind::DisplayHelp, "{words:?}");
+                assert!(help.to_string().lines().all(|line| line.len() <= 160), "{help}");
+            }
+        }
+        assert_eq!(parse(&["--version"]).expect_err("version").kind(), ErrorKind::DisplayVersion);
+    }
+
+    #[test]
+    fn client_commands_take_their_defaults_and_their_words() {
+        let Some(Command::Call(call)) = parse(&["call", "READ_MEMORY"]).expect("parses").command else {
+            panic!("not call");
+        };
+        assert_eq!((call.client.url.as_str(), call.client.timeout), ("ws://127.0.0.1:9000", Duration::from_secs(10)));
+        assert_eq!((call.action.as_str(), call.params), ("READ_MEMORY", None));
+
+        let words = ["watch", "gpio.*", "system.**", "--count", "3", "--url", "wss://pi:1", "--timeout", "500ms"];
+        let Some(Command::Watch(watch)) = parse(&words).expect("parses").command else {
+            panic!("not watch");
+        };
+        assert_eq!(watch.patterns, ["gpio.*", "system.**"]);
+        assert_eq!((watch.count, watch.client.timeout), (Some(3), Duration::from_millis(500)));
+
+        for data in ["-", "-5", "open"] {
+            let Some(Command::Publish(publish)) = parse(&["publish", "door", data]).expect("parses").command else {
+                panic!("not publish");
+            };
+            assert_eq!((publish.event.as_str(), publish.data.as_deref()), ("door", Some(data)));
+            assert_eq!(publish.name, "pinwire");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_while_parsing() {
+        let wrong: [&[&str]; 9] = [
+            &["--gpio", "magic"],
+            &["--auth", "maybe"],
+            &["--listen"],
+            &["call"],
+            &["call", "A", "--url", "ftp://pi"],
+            &["call", "A", "--url", "ws://"],
+            &["call", "A", "--timeout", "0s"],
+            &["watch", "--count", "0"],
+            &["publish", ""],
+        ];
+        for words in wrong {
+            assert_eq!(parse(words).expect_err("refused").exit_code(), 2, "{words:?}");
+        }
+        assert!(parse(&["--listen", ":0", "call", "A"]).is_err(), "flags of serve do not belong to other commands");
+    }
+}

@@ -1,1 +1,195 @@
-//! (in work)
+//! The daemon: the only file that sees every room. It wires them, waits for signals, and takes them down in
+//! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, end.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::auth::Gate;
+use crate::config::Config;
+use crate::conn::Shared;
+use crate::dispatch::Desk;
+use crate::front::{self, Door, Listener, Origins, Tls};
+use crate::gpio::Gpio;
+use crate::hub::Hub;
+use crate::rt::clock;
+use crate::session::Host;
+use crate::telemetry::Telemetry;
+use crate::types::event::{Body, Event, NodeStatus};
+use crate::{http, logging, wire};
+
+/// How long each step of a shutdown that should be immediate may take.
+const STEP: Duration = Duration::from_millis(500);
+
+/// Why the daemon could not start, in one line; the exit code is 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+impl StartError {
+    fn new(what: impl std::fmt::Display) -> StartError {
+        StartError(what.to_string())
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Something it needs cannot be had: an address in use, a certificate that cannot be read.
+pub fn run(config: &Config) -> Result<(), StartError> {
+    // Before any thread exists: signals that come during the start are kept for later.
+    let again = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
+    for signal in [SIGTERM, SIGINT] {
+        // The first one arms the flag, so the second one ends the process at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
+        signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
+    }
+    let daemon = Daemon::start(config)?;
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP => daemon.reload(),
+            _ => break,
+        }
+    }
+    daemon.shut_down(config.shutdown_deadline);
+    Ok(())
+}
+
+struct Daemon {
+    node_id: Arc<str>,
+    hub: Arc<Hub>,
+    desk: Arc<Desk>,
+    shared: Arc<Shared>,
+    http: Arc<http::Private>,
+    tls: Option<Arc<Tls>>,
+    door: Arc<Door>,
+    listeners: Vec<Listener>,
+}
+
+impl Daemon {
+    fn start(config: &Config) -> Result<Daemon, StartError> {
+        let hub = Hub::start(wire::encode).map_err(StartError::new)?;
+        logging::start(config, &hub);
+        config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        if let Some(dir) = &config.state_dir
+            && let Err(error) = std::fs::create_dir_all(dir)
+        {
+            log::warn!("state_dir '{}' cannot be created: {error}; nothing will outlive this process", dir.display());
+        }
+        // What can fail for reasons of the operator's comes first.
+        let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
+        let sockets = config.listen.iter().map(|address| {
+            Listener::bind(*address)
+                .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error))))
+        });
+        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+
+        let node_id: Arc<str> = config.node_id.as_str().into();
+        let facts = Arc::clone(&hub);
+        // The thread that changed a line sends the news itself, once it has answered.
+        let gpio = Gpio::new(&config.gpio, Box::new(move |fact| facts.publish(fact))).map_err(StartError::new)?;
+        let backend = gpio.backend();
+        log::info!("GPIO backend '{}': {}", backend.name, backend.why);
+        let desk = Arc::new(Desk {
+            gpio,
+            telemetry: Telemetry::new(&config.root, &config.telemetry),
+            error_style: config.endrpi.error_style,
+            started: clock::now(),
+        });
+        let gate = Arc::new(Gate::new(&config.auth));
+        let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
+        let listed = Arc::clone(&origins);
+        let http = http::Private::start(http::Rooms {
+            hub: Arc::clone(&hub),
+            desk: Arc::clone(&desk),
+            gate: Arc::clone(&gate),
+            listed_origin: Box::new(move |origin| listed.is_listed(origin)),
+            limits: config.front.clone(),
+            node_id: config.node_id.clone(),
+        });
+        let http = http.map_err(StartError::new)?;
+        let shared = Arc::new(Shared::new(&config.session).map_err(StartError::new)?);
+        let host = Arc::new(Host {
+            hub: Arc::clone(&hub),
+            desk: Arc::clone(&desk),
+            gate: Arc::clone(&gate),
+            limits: config.session.clone(),
+            picloud: config.picloud.clone(),
+        });
+        let rooms = front::Rooms {
+            origins,
+            gate,
+            host,
+            shared: Arc::clone(&shared),
+            http: Arc::clone(&http),
+            tls: tls.clone(),
+        };
+        let door = Door::new(&config.front, &config.session, rooms);
+        // The status is in place before anybody can ask for it.
+        announce(&hub, &node_id, NodeStatus::Ready);
+        let listeners = sockets.into_iter().map(|socket| Listener::open(socket, Arc::clone(&door)));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(StartError::new)?;
+        let daemon = Daemon { node_id, hub, desk, shared, http, tls, door, listeners };
+        daemon.say_ready();
+        Ok(daemon)
+    }
+
+    /// One line per listener on stdout; whoever started us may be waiting for it.
+    fn say_ready(&self) {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut stdout = std::io::stdout().lock();
+        for listener in &self.listeners {
+            // Nobody may be there to read it; the daemon serves all the same.
+            let _ = writeln!(stdout, "listening on {scheme}://{}", listener.address());
+        }
+        let _ = stdout.flush();
+    }
+
+    /// SIGHUP: the certificate and key are read again. Everything else needs a restart.
+    fn reload(&self) {
+        match self.tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(())) => log::info!("certificate and key read again; new connections use them"),
+            Some(Err(error)) => log::error!("{error}; the certificate in use stays"),
+            None => log::info!("SIGHUP: there is no certificate to read again"),
+        }
+    }
+
+    fn shut_down(self, limit: Duration) {
+        let deadline = clock::now() + limit;
+        log::info!("shutting down");
+        for listener in self.listeners {
+            listener.close(STEP);
+        }
+        announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        // A fifth is kept for the rooms behind the door.
+        self.door.close_all(deadline - limit / 5);
+        self.http.stop(STEP);
+        self.desk.telemetry.stop();
+        self.hub.stop(STEP);
+        self.shared.flusher.stop(STEP);
+        log::info!("stopped");
+    }
+}
+
+fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
+    hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
+    hub.combine();
+}
+
+/// The reason without the number, and with the fix where there is a usual one.
+fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "the address is in use; stop the other program, or choose another --listen".into()
+        }
+        std::io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".into(),
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,1 +1,50 @@
-fn main() {}
+//! The `pinwire` program: reads the command line, runs the command, and says once what went wrong.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
+#![deny(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pinwire::cli::{Cli, Command, ServeArgs};
+use pinwire::config::{self, Config, ConfigError};
+use pinwire::{client, daemon, rt};
+
+const FAILED: u8 = 1;
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    rt::memory::one_arena();
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => match load(&args) {
+            Ok(config) => exit(daemon::run(&config), BAD_USAGE),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
+        Command::CheckConfig(args) => match load(&args.serve) {
+            Ok(config) => exit(client::check(&config), BAD_USAGE),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
+        Command::Call(args) => exit(client::call(&args), FAILED),
+        Command::Watch(args) => exit(client::watch(&args), FAILED),
+        Command::Publish(args) => exit(client::publish(&args), FAILED),
+    }
+}
+
+fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
+    config::load(&args.into(), &|name| std::env::var(name).ok())
+}
+
+fn exit<E: std::fmt::Display>(result: Result<(), E>, code: u8) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, also where a library's text has several.
+            let text = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            if !text.is_empty() {
+                eprintln!("pinwire: {text}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}

@@ -1,1 +1,5 @@
-//! (in work)
+//! What clients may do, one file per room: no wire, no threads.
+
+pub mod gpio;
+pub mod load;
+pub mod topics;

@@ -1,1 +1,152 @@
-//! (in work)
+//! The commands that talk to a running daemon: `call`, `watch`, `publish`; and `check-config`.
+
+mod link;
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tungstenite::{Message, WebSocket};
+
+use crate::cli::{CallArgs, PublishArgs, WatchArgs};
+use crate::config::{Auth, Config};
+use crate::front::Tls;
+use link::{Link, Stream};
+
+/// Why a command failed, in one line; empty where the answer that was printed says it already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ClientError(String);
+
+impl ClientError {
+    fn new(text: impl Into<String>) -> ClientError {
+        ClientError(text.into())
+    }
+}
+
+/// A daemon pings at least every 25 s by default; silence for longer means that it is gone.
+const WATCH_SILENCE: Duration = Duration::from_secs(90);
+
+/// Sends one action and prints its answer.
+///
+/// # Errors
+/// No daemon, no answer in time, or an answer that says `"success": false` (printed, then exit code 1).
+pub fn call(args: &CallArgs) -> Result<(), ClientError> {
+    let params = args.params.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
+    let params = params.map_err(|error| ClientError(format!("the parameters are not JSON: {error}")))?;
+    let link = Link::new(&args.client)?;
+    let mut socket = link.websocket("/")?;
+    request(&mut socket, &args.action, params.map(RawValue::get))?;
+    let answer = next_text(&mut socket)?;
+    print_line(&answer)?;
+    let success = serde_json::from_str::<Value>(&answer).is_ok_and(|answer| answer["success"] == true);
+    let _ = socket.close(None);
+    if success { Ok(()) } else { Err(ClientError::new("")) }
+}
+
+/// Prints events, one JSON object per line.
+///
+/// # Errors
+/// No daemon, a refused pattern, or the end of the connection.
+pub fn watch(args: &WatchArgs) -> Result<(), ClientError> {
+    let link = Link::new(&args.client)?;
+    let mut socket = link.websocket("/")?;
+    let patterns: Vec<&str> = args.patterns.iter().map(String::as_str).collect();
+    let topics = if patterns.is_empty() { vec!["**"] } else { patterns };
+    request(&mut socket, "SUBSCRIBE", Some(&serde_json::json!({ "topics": topics }).to_string()))?;
+    let answer = next_text(&mut socket)?;
+    if serde_json::from_str::<Value>(&answer).is_ok_and(|answer| answer["success"] != true) {
+        return Err(ClientError(format!("the daemon refused the subscription: {answer}")));
+    }
+    eprintln!("watching {}", topics.join(" "));
+    link.set_read_timeout(&socket, WATCH_SILENCE)?;
+    let mut left = args.count;
+    while left != Some(0) {
+        let text = next_text(&mut socket)?;
+        let event: Value = serde_json::from_str(&text).map_err(|error| ClientError(format!("not JSON: {error}")))?;
+        if event["action"] == "EVENT" {
+            print_line(&event["data"].to_string())?;
+            left = left.map(|n| n - 1);
+        }
+    }
+    let _ = socket.close(None);
+    Ok(())
+}
+
+/// Publishes one event over HTTP, whose answer says that the daemon has it.
+///
+/// # Errors
+/// No daemon, or a refusal (its text).
+pub fn publish(args: &PublishArgs) -> Result<(), ClientError> {
+    let data = match args.data.as_deref() {
+        Some("-") => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(|error| ClientError(format!("cannot read the data from standard input: {error}")))?;
+            text
+        }
+        other => other.unwrap_or_default().to_owned(),
+    };
+    let body = serde_json::json!({ "event": args.event, "data": data }).to_string();
+    let link = Link::new(&args.client)?;
+    let (status, text) = link.post("/publish", &args.name, &body)?;
+    if status == 201 { Ok(()) } else { Err(ClientError(format!("the daemon answered {status}: {}", text.trim()))) }
+}
+
+/// Says what a configuration comes to, having checked what can be checked without starting.
+///
+/// # Errors
+/// A certificate or key that cannot be used.
+pub fn check(config: &Config) -> Result<(), ClientError> {
+    if let Some(files) = &config.tls {
+        Tls::load(files).map_err(|error| ClientError(error.to_string()))?;
+    }
+    for warning in &config.warnings {
+        eprintln!("pinwire: warning: {warning}");
+    }
+    let addresses: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    let auth = match config.auth {
+        Auth::None => "none",
+        Auth::Key(_) => "key",
+    };
+    let tls = if config.tls.is_some() { "on" } else { "off" };
+    print_line(&format!(
+        "configuration is good: listen {}, auth {auth}, tls {tls}, gpio {:?}",
+        addresses.join(" "),
+        config.gpio.backend
+    ))
+}
+
+fn request(socket: &mut WebSocket<Stream>, action: &str, params: Option<&str>) -> Result<(), ClientError> {
+    let action = Value::from(action);
+    let text = match params {
+        Some(params) => format!("{{\"action\":{action},\"params\":{params}}}"),
+        None => format!("{{\"action\":{action}}}"),
+    };
+    socket.send(Message::text(text)).map_err(link::lost)
+}
+
+/// The next text message; pings are answered on the way.
+fn next_text(socket: &mut WebSocket<Stream>) -> Result<String, ClientError> {
+    loop {
+        match socket.read().map_err(link::lost)? {
+            Message::Text(text) => return Ok(text.to_string()),
+            Message::Close(Some(frame)) => {
+                return Err(ClientError(format!("the daemon closed the connection: {} {}", frame.code, frame.reason)));
+            }
+            Message::Close(None) => return Err(ClientError::new("the daemon closed the connection")),
+            _ => {}
+        }
+    }
+}
+
+/// A reader that has gone away is a normal end.
+fn print_line(text: &str) -> Result<(), ClientError> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(ClientError(format!("cannot write to standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}

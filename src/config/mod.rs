@@ -1,7 +1,19 @@
 //! What the configuration means: one struct per room, all values checked.
 //!
-//! `raw` holds what was written (flags, environment, file); [`load`] layers them in that order over the
-//! defaults and is the only way to get a [`Config`]. After it, a bad value cannot exist.
+//! `raw` holds what was written in the file; [`load`] layers flags, environment and file in that order over the
+//! defaults and is the only way from them to a [`Config`]. After it, a bad value cannot exist.
+
+mod access;
+mod defaults;
+mod listen;
+mod load;
+mod raw;
+mod source;
+mod tls;
+mod validate;
+
+pub use load::{Flags, load};
+pub use source::ConfigError;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +47,8 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
+    pub warnings: Vec<String>,
 }
 
 /// Who may come in.
@@ -54,6 +68,13 @@ impl std::fmt::Debug for Auth {
             Auth::Key(_) => "Key(…)",
         })
     }
+}
+
+/// What was asked for in words; the [`Auth`] that follows from it also depends on whether there is a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    None,
+    Key,
 }
 
 /// PEM files, read at start and again on SIGHUP.

@@ -1,1 +1,293 @@
-//! (in work)
+//! A connection: one socket, plain or TLS, with one reader and any number of writers.
+//!
+//! Writers never block. Each write goes through the connection's **outbox**, a short lock around a
+//! non-blocking send; what the kernel does not take waits in a bounded backlog, and the one [`flusher`]
+//! thread waits for writability of exactly the sockets that have a backlog. So bytes are written by the
+//! thread that has them, a stalled peer costs its own backlog and nothing else, and frames never interleave.
+//!
+//! The reader is one thread that blocks in the kernel. With TLS both sides share one rustls connection under
+//! the outbox lock, which is never held across a blocking call.
+//!
+//! Policy when a backlog is full: an event's receiver is **cut** (its unsent frames are dropped, it is told
+//! why in a Close frame, and the socket ends a moment later); a request's sender is **made to wait** (its
+//! thread stops reading until there is room, with a deadline).
+
+mod budget;
+mod flusher;
+mod outbox;
+mod reader;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::ServerConnection;
+
+pub use budget::Budget;
+pub use flusher::Flusher;
+pub use outbox::Gone;
+pub use reader::{Got, Reader, Wait};
+
+use crate::rt::clock;
+use crate::wire::frame;
+use outbox::{Outbox, Room};
+
+/// RFC 6455 close code: the daemon is going away.
+pub const CLOSE_GOING_AWAY: u16 = 1001;
+/// RFC 6455 close code: the peer broke the protocol.
+pub const CLOSE_PROTOCOL: u16 = 1002;
+/// RFC 6455 close code: a message that cannot be what this socket speaks.
+pub const CLOSE_UNSUPPORTED: u16 = 1003;
+/// RFC 6455 close code: text that is not UTF-8, or data that does not fit its type.
+pub const CLOSE_BAD_DATA: u16 = 1007;
+/// RFC 6455 close code: not allowed.
+pub const CLOSE_POLICY: u16 = 1008;
+/// RFC 6455 close code: message too big.
+pub const CLOSE_TOO_BIG: u16 = 1009;
+/// Ours: the subscriber reads too slowly. Reconnecting is fine.
+pub const CLOSE_SLOW: u16 = 4008;
+
+/// What every connection of the daemon shares.
+pub struct Shared {
+    pub flusher: Flusher,
+    pub budget: Budget,
+    /// Bytes that may wait for one connection.
+    pub backlog_bytes: usize,
+    /// From our Close to the end of the socket.
+    pub close_deadline: Duration,
+    /// How long a request's sender may take to read the answers that wait for it.
+    pub reply_deadline: Duration,
+    next_id: AtomicU64,
+}
+
+impl Shared {
+    /// # Errors
+    /// The flusher's thread or descriptors cannot be had.
+    pub fn new(limits: &crate::config::Session) -> io::Result<Shared> {
+        Ok(Shared {
+            flusher: Flusher::start()?,
+            budget: Budget::new(limits.total_backlog_bytes),
+            backlog_bytes: limits.backlog_bytes,
+            close_deadline: limits.close_deadline,
+            reply_deadline: limits.message_deadline,
+            next_id: AtomicU64::new(1),
+        })
+    }
+}
+
+/// One connection; see the module's text.
+pub struct Conn {
+    id: u64,
+    socket: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    /// Set with the first Close we send: from then on nothing the peer says is acted on.
+    closing: AtomicBool,
+    outbox: Mutex<Outbox>,
+}
+
+impl Conn {
+    /// Wraps an accepted socket. The socket stays blocking; only writes are made non-blocking, one by one.
+    pub fn new(socket: TcpStream, peer: SocketAddr, tls: Option<ServerConnection>, shared: Arc<Shared>) -> Arc<Conn> {
+        // An IPv4 peer of a dual-stack listener is shown and counted as what it is.
+        let peer = match peer.ip() {
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(peer, |v4| SocketAddr::new(v4.into(), peer.port())),
+            IpAddr::V4(_) => peer,
+        };
+        Arc::new(Conn {
+            id: shared.next_id.fetch_add(1, Ordering::Relaxed),
+            socket,
+            peer,
+            shared,
+            closing: AtomicBool::new(false),
+            outbox: Mutex::new(Outbox::new(tls)),
+        })
+    }
+
+    /// Unique in this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether we have begun to close it.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Sends an event's frames, never waiting. A receiver whose backlog is full is cut with [`CLOSE_SLOW`].
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection has ended or is closing.
+    pub fn send(self: &Arc<Conn>, frames: &[u8]) -> Result<(), Gone> {
+        let mut outbox = self.lock();
+        let before = outbox.waiting();
+        match outbox.send(&self.socket, frames, self.room())? {
+            Room::Enough => {
+                self.watch_if_new(before, &outbox);
+                Ok(())
+            }
+            Room::Full => {
+                drop(outbox);
+                log::info!("{} reads too slowly: {} bytes wait for it; cut", self.peer, before);
+                self.close(CLOSE_SLOW, "slow: the backlog is full");
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Sends the answers to this connection's own requests; waits for room, at most the reply deadline. Only
+    /// the connection's reader thread calls this: while it waits it reads no further requests.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection has ended or is closing, or did not make room in time.
+    pub fn reply(self: &Arc<Conn>, bytes: &[u8]) -> Result<(), Gone> {
+        let deadline = clock::now() + self.shared.reply_deadline;
+        loop {
+            {
+                let mut outbox = self.lock();
+                let before = outbox.waiting();
+                if before == 0 || before + bytes.len() <= self.shared.backlog_bytes {
+                    match outbox.send(&self.socket, bytes, self.room().at_least(bytes.len()))? {
+                        Room::Enough => {
+                            self.watch_if_new(before, &outbox);
+                            return Ok(());
+                        }
+                        Room::Full => {} // the global budget is used up; wait for some of it
+                    }
+                }
+            }
+            if !self.wait_writable(deadline)? {
+                log::info!("{} does not read its answers; cut", self.peer);
+                self.close(CLOSE_SLOW, "slow: answers are not read");
+                return Err(Gone);
+            }
+            self.flush();
+        }
+    }
+
+    /// Says Close once, drops what waits behind a half-sent frame, and makes sure that the socket ends within
+    /// the close deadline whatever the peer does. The reader goes on reading until then, so that the peer's
+    /// own Close is seen and no reset destroys ours on its way.
+    pub fn close(self: &Arc<Conn>, code: u16, reason: &str) {
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        frame::close(&mut bytes, code, reason);
+        let mut outbox = self.lock();
+        let before = outbox.waiting();
+        // A slow peer's events are worth nothing to it any more; going away, everything queued still counts.
+        if code == CLOSE_SLOW {
+            outbox.drop_unsent(&self.shared.budget);
+        }
+        let _ = outbox.send(&self.socket, &bytes, self.room().at_least(bytes.len()));
+        outbox.seal();
+        self.watch_if_new(if code == CLOSE_SLOW { 0 } else { before }, &outbox);
+        drop(outbox);
+        self.shared.flusher.end_at(clock::now() + self.shared.close_deadline, self);
+    }
+
+    /// Lets nothing more be sent (the peer's Close was answered) without saying anything.
+    pub fn seal(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.lock().seal();
+    }
+
+    /// Ends the socket at once; the reader wakes with end-of-file.
+    pub fn end(&self) {
+        let mut outbox = self.lock();
+        outbox.kill(&self.shared.budget);
+        drop(outbox);
+        self.shared.flusher.forget(self);
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Sends what waits, then tells the peer that nothing more comes, and reads until it has ended too (or
+    /// `limit` is over): closing a socket with unread input would reset it and destroy what is on its way.
+    pub fn finish(self: &Arc<Conn>, reader: &mut Reader, limit: Duration) {
+        let deadline = clock::now() + limit;
+        while self.waiting() > 0 {
+            match self.wait_writable(deadline) {
+                Ok(true) => self.flush(),
+                _ => break,
+            }
+        }
+        self.lock().goodbye(&self.socket);
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        let mut rest = [0; 1024];
+        while matches!(reader.read(&mut rest, Wait::Until(deadline)), Ok(Got::Data(_))) {}
+        self.end();
+    }
+
+    /// Bytes that wait for the kernel to take them.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting()
+    }
+
+    /// Sends what waits, as far as the kernel takes it. Called by the flusher and by waiting readers.
+    pub fn flush(&self) {
+        let mut outbox = self.lock();
+        if outbox.flush(&self.socket, &self.shared.budget).is_err() {
+            drop(outbox);
+            self.end();
+        } else if outbox.waiting() == 0 {
+            self.shared.flusher.forget(self);
+        } else {
+            self.shared.flusher.rearm(self);
+        }
+    }
+
+    /// The descriptor, for `poll`.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Waits for writability; `Ok(false)` when the deadline has passed.
+    fn wait_writable(&self, deadline: Instant) -> Result<bool, Gone> {
+        loop {
+            let left = deadline.saturating_duration_since(clock::now());
+            let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+    }
+
+    fn watch_if_new(self: &Arc<Conn>, before: usize, outbox: &Outbox) {
+        if before == 0 && outbox.waiting() > 0 {
+            self.shared.flusher.watch(self);
+        }
+    }
+
+    fn room(&self) -> outbox::Limits<'_> {
+        outbox::Limits { backlog_bytes: self.shared.backlog_bytes, budget: &self.shared.budget }
+    }
+
+    /// The lock guards bytes only; a holder that panicked leaves at worst a torn frame on its own socket.
+    fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        let outbox = self.outbox.get_mut().unwrap_or_else(PoisonError::into_inner);
+        outbox.kill(&self.shared.budget);
+        self.shared.flusher.forget(self);
+    }
+}
+
+/// A wait's length in the kernel's form.
+pub(crate) fn timespec(wait: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(wait.subsec_nanos()) }
+}

@@ -1,1 +1,252 @@
-//! (in work)
+//! The HTTP side: tiny_http on a private loopback port, behind the front door.
+//!
+//! tiny_http does what it is good at: requests, bodies, keep-alive. It sees only whole requests that the front
+//! door has checked. A table from the private connection's port to the visitor's address tells handlers who
+//! asks; a connection that is not in it (another local user found the port) is refused.
+
+mod endrpi;
+mod fleet;
+mod picloud;
+mod reply;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tiny_http::{Method, Request, Server};
+
+use crate::auth::{self, Gate, Shown};
+use crate::config;
+use crate::dispatch::Desk;
+use crate::hub::Hub;
+use crate::rt::worker::Worker;
+use reply::Reply;
+
+/// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
+/// connection's buffers, so one more than the cores of a small Pi is enough.
+const HANDLERS: [&str; 4] = ["http-1", "http-2", "http-3", "http-4"];
+
+/// How long the server may take to answer our own probe before it counts as dead.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What handlers work with.
+pub struct Rooms {
+    pub hub: Arc<Hub>,
+    pub desk: Arc<Desk>,
+    pub gate: Arc<Gate>,
+    pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    pub limits: config::Front,
+    pub node_id: String,
+}
+
+/// The private server, as the front door sees it.
+pub struct Private {
+    address: SocketAddr,
+    peers: Mutex<HashMap<u16, SocketAddr>>,
+    server: Server,
+    stopping: AtomicBool,
+    probing: AtomicBool,
+    workers: Mutex<Vec<Worker>>,
+}
+
+/// A connection to the private server; leaves the table when dropped.
+pub struct Upstream {
+    pub stream: TcpStream,
+    port: u16,
+    private: Arc<Private>,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.private.peers().remove(&self.port);
+    }
+}
+
+impl Private {
+    /// # Errors
+    /// No port or no thread to be had.
+    pub fn start(rooms: Rooms) -> io::Result<Arc<Private>> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let private = Arc::new(Private {
+            address,
+            peers: Mutex::default(),
+            server,
+            stopping: AtomicBool::new(false),
+            probing: AtomicBool::new(false),
+            workers: Mutex::default(),
+        });
+        let rooms = Arc::new(rooms);
+        for name in HANDLERS {
+            let (own, rooms) = (Arc::clone(&private), Arc::clone(&rooms));
+            let worker = Worker::spawn(name, move || own.serve(&rooms))?;
+            private.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        }
+        Ok(private)
+    }
+
+    /// Opens a connection for a visitor. Its port is in the table before the server can see it.
+    ///
+    /// # Errors
+    /// The system's: no descriptors, no ports.
+    pub fn connect(self: &Arc<Private>, peer: SocketAddr) -> io::Result<Upstream> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with};
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let own = SocketAddr::try_from(getsockname(&socket)?)?;
+        self.peers().insert(own.port(), peer);
+        let upstream = Upstream { stream: TcpStream::from(socket), port: own.port(), private: Arc::clone(self) };
+        connect(&upstream.stream, &self.address)?;
+        upstream.stream.set_nodelay(true)?;
+        Ok(upstream)
+    }
+
+    /// Asks the server whether it is alive, in a thread of its own; ends the process if it is not, so that the
+    /// supervisor starts a new one. Called when an answer did not come.
+    pub fn probe(self: &Arc<Private>) {
+        if self.stopping.load(Ordering::Acquire) || self.probing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let own = Arc::clone(self);
+        let asked = Worker::spawn("http-probe", move || {
+            if let Err(error) = own.ask() {
+                log::error!("the HTTP server does not answer ({error}); the daemon ends");
+                std::process::exit(1);
+            }
+            own.probing.store(false, Ordering::Release);
+        });
+        if let Err(error) = asked {
+            log::error!("no thread to probe the HTTP server: {error}");
+            self.probing.store(false, Ordering::Release);
+        }
+    }
+
+    fn ask(self: &Arc<Private>) -> io::Result<()> {
+        use std::io::{Read, Write};
+        let mut upstream = self.connect(self.address)?;
+        upstream.stream.set_read_timeout(Some(PROBE_LIMIT))?;
+        upstream.stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        upstream.stream.read_exact(&mut [0; 12])
+    }
+
+    /// Stops the handlers, within `limit`.
+    pub fn stop(&self, limit: Duration) {
+        self.stopping.store(true, Ordering::Release);
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        // Each call wakes one handler.
+        workers.iter().for_each(|_| self.server.unblock());
+        for worker in workers {
+            worker.join(limit);
+        }
+    }
+
+    fn serve(&self, rooms: &Rooms) {
+        loop {
+            match self.server.recv() {
+                Ok(request) => {
+                    let known = request.remote_addr().is_some_and(|own| self.peers().contains_key(&own.port()));
+                    if known {
+                        answer(rooms, request);
+                        rooms.hub.combine();
+                    } else {
+                        let _ = request.respond(Reply::text(403, "This port is private.\n").response());
+                    }
+                }
+                Err(_) if self.stopping.load(Ordering::Acquire) => return,
+                Err(error) => {
+                    log::error!("the HTTP server died: {error}; the daemon ends");
+                    std::process::exit(1);
+                }
+            }
+        }
+    }
+
+    fn peers(&self) -> MutexGuard<'_, HashMap<u16, SocketAddr>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request as handlers see it.
+struct Asked {
+    method: Method,
+    path: String,
+    shown: Shown,
+    client_name: Option<String>,
+    accepts_html: bool,
+    json: bool,
+    body: Vec<u8>,
+}
+
+/// Answers one request. A handler that panics answers 500 and takes nobody with it.
+fn answer(rooms: &Rooms, mut request: Request) {
+    let origin = header(&request, "Origin").filter(|origin| (rooms.listed_origin)(origin));
+    let reply = match read(&mut request, rooms.limits.body_bytes) {
+        Ok(asked) => {
+            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));
+            routed.unwrap_or_else(|_| {
+                log::error!("the handler of {} {} crashed", asked.method, asked.path);
+                Reply::text(500, "Internal Server Error")
+            })
+        }
+        Err(error) => Reply::text(400, &format!("cannot read the request body: {error}\n")),
+    };
+    // The visitor may be gone; that is its own affair.
+    let _ = request.respond(reply.for_origin(origin).response());
+}
+
+fn route(rooms: &Rooms, asked: &Asked) -> Reply {
+    let path = asked.path.as_str();
+    if matches!(path, "/publish" | "/subscribe" | "/info") {
+        return picloud::answer(rooms, asked);
+    }
+    // The page, its documents and the health checks hold no secrets; everything else needs the key.
+    let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json") || path.starts_with("/public/");
+    if !public && !rooms.gate.check(&asked.shown).admitted() {
+        return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+    }
+    match path {
+        "/ws" => Reply::text(400, "Bad Request\n"),
+        "/" | "/health" | "/ready" => fleet::answer(rooms, asked),
+        _ => endrpi::answer(rooms, asked),
+    }
+}
+
+fn read(request: &mut Request, limit: usize) -> io::Result<Asked> {
+    use std::io::Read;
+    let mut asked = Asked {
+        method: request.method().clone(),
+        path: String::new(),
+        shown: Shown {
+            header: header(request, "X-API-Key"),
+            bearer: header(request, "Authorization").and_then(|value| auth::bearer(&value)),
+            ..Shown::default()
+        },
+        client_name: header(request, "X-API-Client-Name").filter(|name| !name.is_empty()),
+        accepts_html: header(request, "Accept").is_some_and(|accept| accept.contains("text/html")),
+        json: header(request, "Content-Type").is_some_and(|kind| {
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        }),
+        body: Vec::new(),
+    };
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    path.clone_into(&mut asked.path);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "apiKey" | "token" if asked.shown.query.is_none() => asked.shown.query = Some(value.into_owned()),
+            "clientName" if asked.client_name.is_none() => asked.client_name = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    // The front door has counted the bytes already; this bound is for whoever comes past it.
+    request.as_reader().take(limit as u64).read_to_end(&mut asked.body)?;
+    Ok(asked)
+}
+
+fn header(request: &Request, name: &'static str) -> Option<String> {
+    let found = request.headers().iter().find(|header| header.field.equiv(name))?;
+    Some(found.value.as_str().trim().to_owned())
+}

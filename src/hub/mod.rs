@@ -1,1 +1,320 @@
-//! (in work)
+//! The hub: facts and published messages come in once and go out to everyone who wants them.
+//!
+//! **Flat combining.** A publisher leaves its event in the inbox and tries the send lock. Whoever holds the
+//! lock sends all that waits, in order, for everyone; the others go on with their work. With one publisher
+//! that is its own thread and no hand-over; with many, the holder finds a batch and makes one send per
+//! subscriber of several events. Threads that must not spend their time sending (log, GPIO, telemetry) post
+//! and wake the hub's own thread instead.
+//!
+//! The inbox is bounded. Full, it makes publishing sessions wait for the lock and help (so they never
+//! deadlock); posts from threads that must not wait are dropped, counted and reported in the log.
+//!
+//! Order: an event is delivered in the inbox's order, to every subscriber alike. Subscribing goes through the
+//! same inbox: what is published after a subscription was taken in, in anybody's eyes, is delivered to it.
+
+mod table;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::conn::Conn;
+use crate::rt::worker::Worker;
+use crate::types::event::{Body, Dialect, Event};
+use crate::types::topic::Pattern;
+use table::Table;
+
+/// Commands the inbox holds.
+const INBOX: usize = 1024;
+
+/// Commands sent on in one batch; bounds the buffers, and how many events one send may carry.
+const BATCH: usize = 64;
+
+/// Batches a publisher sends before it hands over to the hub's own thread, so that a busy hub does not keep
+/// a session from reading its own socket.
+const BATCHES_PER_VISIT: usize = 16;
+
+/// Writes an event as a whole WebSocket frame in one dialect; given by the wiring, so that the hub knows no JSON.
+pub type Encode = fn(Dialect, &Event, &mut Vec<u8>);
+
+/// A subscriber's number; one connection may be several subscribers (in several dialects).
+pub type MemberId = u64;
+
+/// Who subscribes.
+pub struct Member {
+    pub conn: Arc<Conn>,
+    pub dialect: Dialect,
+    /// PiCloud's client name; empty elsewhere.
+    pub name: String,
+    pub since: SystemTime,
+    /// Send the last `node.status.changed` first: a newcomer cannot have seen it.
+    pub replay_status: bool,
+}
+
+/// What a subscriber wants.
+pub enum Filter {
+    /// Topics with exactly this name (PiCloud).
+    Exact(Box<str>),
+    /// Topics selected by this pattern.
+    Pattern(Pattern),
+}
+
+enum Command {
+    Publish(Arc<Event>),
+    Join(MemberId, Box<Member>),
+    Subscribe(MemberId, Box<Filter>),
+    Unsubscribe(MemberId, Box<Filter>),
+    UnsubscribeAll(MemberId),
+    Leave(MemberId),
+}
+
+/// A handle for everyone; see the module's text.
+pub struct Hub {
+    inbox: (Sender<Command>, Receiver<Command>),
+    core: Mutex<Core>,
+    /// Wakes the hub's own thread; one pending wake-up is as good as many.
+    nudge: Sender<()>,
+    stopping: AtomicBool,
+    next_member: AtomicU64,
+    /// Events that threads which must not wait found no room for.
+    dropped: AtomicU64,
+    worker: Mutex<Option<Worker>>,
+}
+
+/// What only the holder of the send lock touches.
+struct Core {
+    table: Table,
+    encode: Encode,
+    /// The last status of this node, for newcomers.
+    status: Option<Arc<Event>>,
+    /// One buffer of encoded frames per dialect, reused.
+    frames: [Vec<u8>; Dialect::ALL.len()],
+    batch: Vec<Command>,
+}
+
+impl Hub {
+    /// # Errors
+    /// No thread to be had.
+    pub fn start(encode: Encode) -> std::io::Result<Arc<Hub>> {
+        let (nudge, nudged) = bounded(1);
+        let hub = Arc::new(Hub {
+            inbox: bounded(INBOX),
+            core: Mutex::new(Core {
+                table: Table::default(),
+                encode,
+                status: None,
+                frames: Default::default(),
+                batch: Vec::new(),
+            }),
+            nudge,
+            stopping: AtomicBool::new(false),
+            next_member: AtomicU64::new(1),
+            dropped: AtomicU64::new(0),
+            worker: Mutex::new(None),
+        });
+        let own = Arc::clone(&hub);
+        let worker = Worker::spawn("hub", move || own.run(&nudged))?;
+        *hub.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        Ok(hub)
+    }
+
+    /// Leaves an event for whoever combines next. The caller must call [`Hub::combine`] before it waits for
+    /// anything; sessions do so before each blocking read.
+    pub fn publish(&self, event: Event) {
+        self.put(Command::Publish(Arc::new(event)));
+    }
+
+    /// Leaves an event and wakes the hub's thread; never waits. For threads that must not spend their time
+    /// sending. A full inbox drops the event; the count is logged when there is room again.
+    pub fn post(&self, event: Event) {
+        match self.inbox.0.try_send(Command::Publish(Arc::new(event))) {
+            Ok(()) => {
+                let _ = self.nudge.try_send(());
+            }
+            Err(_) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes in a subscriber, with no subscriptions yet.
+    pub fn join(&self, member: Member) -> MemberId {
+        let id = self.next_member.fetch_add(1, Ordering::Relaxed);
+        self.put(Command::Join(id, Box::new(member)));
+        id
+    }
+
+    pub fn subscribe(&self, id: MemberId, filter: Filter) {
+        self.put(Command::Subscribe(id, Box::new(filter)));
+    }
+
+    pub fn unsubscribe(&self, id: MemberId, filter: Filter) {
+        self.put(Command::Unsubscribe(id, Box::new(filter)));
+    }
+
+    pub fn unsubscribe_all(&self, id: MemberId) {
+        self.put(Command::UnsubscribeAll(id));
+    }
+
+    pub fn leave(&self, id: MemberId) {
+        self.put(Command::Leave(id));
+    }
+
+    /// Sends all that waits, unless somebody else is at it (who then sends it for us).
+    pub fn combine(&self) {
+        let mut batches = 0;
+        // Looking again after letting go is what makes it safe to walk away from a held lock: whoever holds
+        // it will look after we left our event.
+        while !self.inbox.1.is_empty() {
+            if batches == BATCHES_PER_VISIT {
+                let _ = self.nudge.try_send(());
+                return;
+            }
+            let mut core = match self.core.try_lock() {
+                Ok(core) => core,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            core.work(&self.inbox.1);
+            batches += 1;
+        }
+    }
+
+    /// PiCloud's view of who is connected: every PiCloud member with the events it subscribes to.
+    pub fn presence(&self) -> Vec<Presence> {
+        let core = self.lock();
+        let mut list: Vec<Presence> = core.table.presence().collect();
+        list.sort_by_key(|p| p.id);
+        list
+    }
+
+    /// Sends what is left, then stops the hub's thread, within `limit`.
+    pub fn stop(&self, limit: Duration) {
+        self.stopping.store(true, Ordering::Release);
+        let _ = self.nudge.try_send(());
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
+            worker.join(limit);
+        }
+    }
+
+    fn run(&self, nudged: &Receiver<()>) {
+        while nudged.recv().is_ok() {
+            while !self.inbox.1.is_empty() {
+                self.lock().work(&self.inbox.1);
+            }
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                log::error!("the hub's inbox was full: {dropped} of the daemon's own events were dropped");
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    fn put(&self, command: Command) {
+        let Err(TrySendError::Full(mut command)) = self.inbox.0.try_send(command) else { return };
+        // Full: wait for the lock, help, and try again. Terminates because helping makes room.
+        loop {
+            self.lock().work(&self.inbox.1);
+            match self.inbox.0.try_send(command) {
+                Err(TrySendError::Full(back)) => command = back,
+                _ => return,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connected PiCloud client.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    pub id: MemberId,
+    pub name: String,
+    pub peer: std::net::SocketAddr,
+    pub since: SystemTime,
+    pub events: Vec<String>,
+}
+
+impl Core {
+    /// Takes one batch from the inbox and does it.
+    fn work(&mut self, inbox: &Receiver<Command>) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.extend(inbox.try_iter().take(BATCH));
+        let mut rest = batch.as_mut_slice();
+        while let Some(first) = rest.first() {
+            // Neighbours on the same topic go out together: one send carries them all.
+            let run = match first {
+                Command::Publish(event) => {
+                    let topic = event.topic();
+                    rest.iter().take_while(|c| matches!(c, Command::Publish(e) if e.topic() == topic)).count()
+                }
+                _ => 1,
+            };
+            let (now, later) = rest.split_at_mut(run);
+            if matches!(now, [Command::Publish(_), ..]) {
+                self.deliver(now);
+            } else if let [command] = now {
+                self.change(command);
+            }
+            rest = later;
+        }
+        batch.clear();
+        self.batch = batch;
+    }
+
+    /// Encodes a run of events of one topic, once per dialect that somebody wants, and sends it to everyone.
+    fn deliver(&mut self, run: &[Command]) {
+        let Some(Command::Publish(first)) = run.first() else { return };
+        let route = self.table.route(first.topic(), first.is_fact());
+        for dialect in route.dialects() {
+            let frames = &mut self.frames[dialect as usize];
+            frames.clear();
+            for command in run {
+                if let Command::Publish(event) = command {
+                    (self.encode)(dialect, event, frames);
+                }
+            }
+        }
+        route.for_each(|dialect, conn| {
+            // A receiver that is gone leaves by itself: its session sends Leave.
+            let _ = conn.send(&self.frames[dialect as usize]);
+        });
+        self.keep_status(run);
+    }
+
+    fn keep_status(&mut self, run: &[Command]) {
+        if let Some(Command::Publish(event)) = run.last()
+            && matches!(event.body, Body::NodeStatus { .. })
+        {
+            self.status = Some(Arc::clone(event));
+        }
+    }
+
+    fn change(&mut self, command: &mut Command) {
+        match command {
+            Command::Publish(_) => {}
+            Command::Join(id, member) => {
+                if member.replay_status
+                    && let Some(status) = &self.status
+                {
+                    let frames = &mut self.frames[member.dialect as usize];
+                    frames.clear();
+                    (self.encode)(member.dialect, status, frames);
+                    let _ = member.conn.send(frames);
+                }
+                self.table.join(*id, member);
+            }
+            Command::Subscribe(id, filter) => self.table.subscribe(*id, filter),
+            Command::Unsubscribe(id, filter) => self.table.unsubscribe(*id, filter),
+            Command::UnsubscribeAll(id) => self.table.unsubscribe_all(*id),
+            Command::Leave(id) => self.table.leave(*id),
+        }
+    }
+}

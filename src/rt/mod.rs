@@ -1,1 +1,8 @@
-//! (in work)
+//! The ground under every room: threads, clocks, the allocator's settings.
+//!
+//! Only this room spawns threads and reads clocks; pure code takes `now` as an argument.
+
+pub mod clock;
+pub mod memory;
+pub mod process;
+pub mod worker;

@@ -1,1 +1,250 @@
-//! (in work)
+//! A visitor on a WebSocket: the loop that reads, the keep-alive, and how it ends.
+//!
+//! One thread per visitor, and it waits in one place: [`Stream::read`], where tungstenite asks for more
+//! bytes. Before it waits there, everything that the messages so far have caused is sent: all answers in one
+//! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
+//! a client that waits for each answer never waits for a batch.
+
+mod echo;
+mod endrpi;
+mod events;
+mod keepalive;
+mod picloud;
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::auth::Gate;
+use crate::config;
+use crate::conn::{self, Conn, Got, Reader};
+use crate::dispatch::Desk;
+use crate::hub::Hub;
+use crate::rt::clock;
+use keepalive::KeepAlive;
+
+/// What sessions work with; one for the daemon.
+pub struct Host {
+    pub hub: Arc<Hub>,
+    pub desk: Arc<Desk>,
+    pub gate: Arc<Gate>,
+    pub limits: config::Session,
+    pub picloud: config::Picloud,
+}
+
+/// Which conversation a visitor came for.
+pub enum Kind {
+    Endrpi { authorised: bool },
+    Events { authorised: bool, types: Vec<crate::types::topic::Pattern> },
+    Subscribe { name: String },
+    Publish { name: String },
+    Info,
+    Echo,
+}
+
+/// How many bytes of answers are collected before they are sent without waiting for the next read.
+const REPLIES_BYTES: usize = 16 * 1024;
+
+/// A buffer larger than this is given back after use.
+const KEEP_BYTES: usize = 4 * 1024;
+
+/// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
+pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, kind: Kind) {
+    let limits = &host.limits;
+    if reader.set_steady_wait(limits.ping_interval).is_err() {
+        return;
+    }
+    let line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new() };
+    let mut conversation = open(host, kind, conn);
+    let keepalive = KeepAlive::new(limits, clock::now());
+    let stream = Stream { line, reader, keepalive, tick: None };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits.message_bytes + 1024)
+        .max_message_size(Some(limits.message_bytes))
+        .max_frame_size(Some(limits.message_bytes));
+    let mut socket = WebSocket::from_partially_read(stream, early, Role::Server, Some(config));
+    let end = converse(&mut socket, conversation.as_mut());
+    let stream = socket.get_mut();
+    log::debug!("{} ended: {}", conn.peer(), end.reason);
+    // What was answered before the end still goes out, in order, and the Close after it.
+    let _ = stream.line.settle();
+    if let Some(code) = end.code {
+        conn.close(code, &end.reason);
+    } else {
+        conn.seal();
+    }
+    conversation.leave();
+    host.hub.combine();
+    // The socket's buffers are not needed for the goodbye.
+    let limit = limits.close_deadline;
+    conn.finish(&mut stream.reader, limit);
+}
+
+fn open(host: &Arc<Host>, kind: Kind, conn: &Arc<Conn>) -> Box<dyn Conversation> {
+    match kind {
+        Kind::Endrpi { authorised } => Box::new(endrpi::Endrpi::new(host, conn, authorised)),
+        Kind::Events { authorised, types } => Box::new(events::Events::new(host, conn, authorised, types)),
+        Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
+        Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
+        Kind::Info => Box::new(picloud::Info::new(host)),
+        Kind::Echo => Box::new(echo::Echo),
+    }
+}
+
+/// One dialect's side of a session.
+trait Conversation {
+    /// Before the first message.
+    fn begin(&mut self, line: &mut Line) -> Result<(), End>;
+
+    /// A whole message. `text` is false for binary frames.
+    fn message(&mut self, line: &mut Line, payload: &[u8], text: bool) -> Result<(), End>;
+
+    /// When [`Conversation::tick`] wants to be called next.
+    fn next_tick(&self) -> Option<Instant> {
+        None
+    }
+
+    fn tick(&mut self, _line: &mut Line, _now: Instant) -> Result<(), End> {
+        Ok(())
+    }
+
+    /// The session is over: takes itself out of the hub.
+    fn leave(&mut self) {}
+}
+
+/// Why a session ends.
+struct End {
+    /// The Close we send; `None` when the peer closed or is gone.
+    code: Option<u16>,
+    reason: Cow<'static, str>,
+}
+
+impl End {
+    fn close(code: u16, reason: impl Into<Cow<'static, str>>) -> End {
+        End { code: Some(code), reason: reason.into() }
+    }
+
+    fn gone(reason: impl Into<Cow<'static, str>>) -> End {
+        End { code: None, reason: reason.into() }
+    }
+}
+
+fn converse(socket: &mut WebSocket<Stream>, conversation: &mut dyn Conversation) -> End {
+    if let Err(end) = conversation.begin(&mut socket.get_mut().line) {
+        return end;
+    }
+    loop {
+        socket.get_mut().tick = conversation.next_tick();
+        let read = socket.read();
+        let stream = socket.get_mut();
+        let done = match read {
+            // Between our Close and the peer's, nothing it says is acted on.
+            Ok(_) if stream.line.conn.is_closing() => Ok(()),
+            Ok(Message::Text(text)) => conversation.message(&mut stream.line, text.as_bytes(), true),
+            Ok(Message::Binary(bytes)) => conversation.message(&mut stream.line, &bytes, false),
+            Ok(_) => Ok(()),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                conversation.tick(&mut stream.line, clock::now())
+            }
+            Err(error) => Err(end_of(error)),
+        };
+        stream.keepalive.message_done();
+        if let Err(end) = done {
+            return end;
+        }
+        if stream.line.replies.len() > REPLIES_BYTES && stream.line.settle().is_err() {
+            return End::gone("connection lost");
+        }
+    }
+}
+
+/// What a protocol or socket error means for the peer.
+fn end_of(error: Error) -> End {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => End::gone("closed by the peer"),
+        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => End::gone("peer left"),
+        Error::Protocol(error) => End::close(conn::CLOSE_PROTOCOL, error.to_string()),
+        Error::Utf8(_) => End::close(conn::CLOSE_BAD_DATA, "text that is not UTF-8"),
+        Error::Capacity(error) => End::close(conn::CLOSE_TOO_BIG, error.to_string()),
+        Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            End::close(conn::CLOSE_POLICY, error.to_string())
+        }
+        error => End::gone(error.to_string()),
+    }
+}
+
+/// What a conversation may touch of its session.
+struct Line {
+    conn: Arc<Conn>,
+    hub: Arc<Hub>,
+    /// Frames to send before the next wait.
+    replies: Vec<u8>,
+}
+
+impl Line {
+    /// Sends all answers, then everything that waits in the hub.
+    fn settle(&mut self) -> Result<(), conn::Gone> {
+        if !self.replies.is_empty() {
+            let sent = self.conn.reply(&self.replies);
+            self.replies.clear();
+            self.replies.shrink_to(KEEP_BYTES);
+            sent?;
+        }
+        self.hub.combine();
+        Ok(())
+    }
+}
+
+/// The connection as tungstenite sees it.
+struct Stream {
+    line: Line,
+    reader: Reader,
+    keepalive: KeepAlive,
+    tick: Option<Instant>,
+}
+
+impl io::Read for Stream {
+    /// The session's one wait point. `WouldBlock` means: a tick is due.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+        loop {
+            let wait = self.keepalive.wait(self.tick);
+            match self.reader.read(buf, wait)? {
+                Got::Data(n) => {
+                    self.keepalive.heard();
+                    return Ok(n);
+                }
+                Got::End => return Ok(0),
+                Got::Nothing => match self.keepalive.silence(self.tick, clock::now())? {
+                    keepalive::Next::WaitOn => {}
+                    keepalive::Next::Tick => return Err(io::ErrorKind::WouldBlock.into()),
+                    keepalive::Next::Ping => {
+                        let mut frame = Vec::new();
+                        crate::wire::frame::ping(&mut frame);
+                        if self.line.conn.reply(&frame).is_err() {
+                            return Ok(0);
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl io::Write for Stream {
+    /// tungstenite's own frames (pongs, the echo of a Close) queue behind the answers before them.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.replies.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

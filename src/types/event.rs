@@ -27,6 +27,24 @@ pub enum Body {
     Published { event: Box<str>, data: Box<str>, action: Option<Box<str>>, created_at: Option<Box<str>> },
 }
 
+/// The forms in which an event is written, one encoding each for all who want that form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// PiCloud's `/subscribe`.
+    Picloud,
+    /// Pi-Controller's documented events on `/ws`.
+    Events,
+    /// The pushes of Pi-Controller's code, for clients that sent its `subscribe`.
+    Code,
+    /// Endrpi's passive messages.
+    Endrpi,
+}
+
+impl Dialect {
+    /// Every dialect, in the order of their numbers.
+    pub const ALL: [Dialect; 4] = [Dialect::Picloud, Dialect::Events, Dialect::Code, Dialect::Endrpi];
+}
+
 /// The states this device reports of itself, with Pi-Controller's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeStatus {

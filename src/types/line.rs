@@ -84,6 +84,11 @@ pub enum Level {
 }
 
 impl Level {
+    /// High for `true`.
+    pub const fn from_bool(high: bool) -> Level {
+        if high { Level::High } else { Level::Low }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Low => "low",
@@ -122,6 +127,17 @@ pub struct LineState {
 pub enum LineSetting {
     Input { bias: Bias },
     Output { level: Level },
+}
+
+/// Which backend drives the lines, so that no answer about pins can pass for more than it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// The backend's name in the configuration, e.g. `sim`.
+    pub name: &'static str,
+    /// Whether the lines exist in memory only.
+    pub simulated: bool,
+    /// Why this backend was chosen, in words for the operator.
+    pub why: String,
 }
 
 #[cfg(test)]

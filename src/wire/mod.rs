@@ -1,1 +1,20 @@
-//! (in work)
+//! The wire, per system: the only JSON besides `config/raw`. Each dialect converts one way per function,
+//! from bytes to typed requests and from typed answers to bytes; nothing here does anything.
+
+pub mod endrpi;
+pub mod events;
+pub mod frame;
+pub mod picloud;
+pub mod time;
+
+use crate::types::event::{Dialect, Event};
+
+/// Appends an event as a whole WebSocket frame in one dialect.
+pub fn encode(dialect: Dialect, event: &Event, out: &mut Vec<u8>) {
+    frame::text_with(out, |out| match dialect {
+        Dialect::Picloud => picloud::event(out, event),
+        Dialect::Events => events::event(out, event),
+        Dialect::Code => events::push(out, event),
+        Dialect::Endrpi => endrpi::event(out, event),
+    });
+}

@@ -1,0 +1,59 @@
+//! What clients may do with the lines.
+
+use crate::gpio::{Gpio, GpioError};
+use crate::types::line::{Level, LineSetting, LineState, Pin};
+
+/// The lines' states under the names they were asked by.
+///
+/// # Errors
+/// That of the first line that cannot be read.
+pub fn read(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineState)>, GpioError> {
+    let lines: Vec<Pin> = pins.iter().map(|(_, pin)| *pin).collect();
+    let states = gpio.read(&lines)?;
+    Ok(pins.into_iter().map(|(name, _)| name).zip(states).collect())
+}
+
+/// The header's lines in Endrpi's order.
+///
+/// # Errors
+/// That of the first line that cannot be read.
+pub fn read_all(gpio: &Gpio) -> Result<Vec<(String, LineState)>, GpioError> {
+    read(gpio, Pin::HEADER.iter().map(|pin| (pin.to_string(), *pin)).collect())
+}
+
+/// Changes all the lines, or none.
+///
+/// # Errors
+/// What is wrong with the first setting that cannot be.
+pub fn update(gpio: &Gpio, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
+    gpio.update(settings)
+}
+
+/// Drives a simulated input.
+///
+/// # Errors
+/// Where the line is an output, or real.
+pub fn simulate(gpio: &Gpio, pin: Pin, level: Level) -> Result<(), GpioError> {
+    gpio.simulate_input(pin, level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Backend};
+
+    #[test]
+    fn lines_answer_under_the_names_they_were_asked_by() {
+        let settings = config::Gpio { backend: Backend::Sim, names: Default::default() };
+        let gpio = Gpio::new(&settings, Box::new(|_| {})).expect("the simulation always starts");
+        let pin = Pin::new(17).expect("a BCM number below 28");
+        update(&gpio, &[(pin, LineSetting::Output { level: Level::High })]).expect("a valid setting");
+        let states = read(&gpio, vec![("pin11".into(), pin), ("17".into(), pin)]).expect("the line exists");
+        assert_eq!(states.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["pin11", "17"]);
+        assert!(states.iter().all(|(_, state)| state.level == Some(Level::High)));
+
+        let all = read_all(&gpio).expect("all lines exist");
+        assert_eq!((all.len(), all[0].0.as_str(), all[25].0.as_str()), (26, "GPIO2", "GPIO21"));
+        assert!(simulate(&gpio, pin, Level::Low).is_err());
+    }
+}

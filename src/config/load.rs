@@ -1,0 +1,188 @@
+//! From what was written to what it means: flag, environment, file, default, in this order.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use log::LevelFilter;
+
+use super::source::{ConfigError, Source, dotted};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Gpio, Session, Telemetry};
+use super::{access, listen, raw, tls, validate};
+
+/// The command line of `serve` as typed; everything absent unless given.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The configuration file; there is none unless named here.
+    pub config: Option<PathBuf>,
+    /// `HOST:PORT` each; replaces all addresses of environment and file.
+    pub listen: Vec<String>,
+    pub state_dir: Option<PathBuf>,
+    pub gpio: Option<Backend>,
+    pub root: Option<PathBuf>,
+    pub api_key_file: Option<PathBuf>,
+    pub auth: Option<AuthMode>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub log_level: Option<String>,
+    pub debug_echo: bool,
+}
+
+/// Layers flags, environment and file over the defaults and checks the result.
+///
+/// The environment is PiCloud's: `PORT`, `API_KEY`, `USE_TLS`, `CERT_FILE`, `KEY_FILE`; an empty variable counts as
+/// unset. `ENABLE_INFO_SOCKET` needs no reading, because `/info` is always on.
+///
+/// # Errors
+/// A file that cannot be read, a key or value that is not allowed, settings that contradict each other, or an
+/// address reachable from outside without a decision who may come in.
+pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    let (file, source) = match &flags.config {
+        Some(path) => Source::read(path)?,
+        None => Default::default(),
+    };
+    let written = Written { flags, env, file: &file, source: &source };
+
+    let mut config = Config::default();
+    general(&mut config, &written)?;
+    let access = access::decide(&written, &mut config.warnings)?;
+    config.listen = listen::addresses(&written, &access)?;
+    config.auth = access.into_auth();
+    config.tls = tls::files(&written, &mut config.warnings)?;
+    front(&mut config.front, &file.front);
+    config.front.debug_echo |= flags.debug_echo;
+    session(&mut config.session, &file.session);
+    if let Some(style) = file.endrpi.error_style {
+        config.endrpi.error_style = match style {
+            raw::ErrorStyle::String => ErrorStyle::String,
+            raw::ErrorStyle::Object => ErrorStyle::Object,
+        };
+    }
+    set_period(&mut config.picloud.info_interval, file.picloud.info_interval);
+    gpio(&mut config.gpio, &written)?;
+    telemetry(&mut config.telemetry, &file.telemetry);
+    validate::check(&config, &source)?;
+    Ok(config)
+}
+
+/// All that was written, and where.
+pub(super) struct Written<'a> {
+    pub flags: &'a Flags,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    pub file: &'a raw::File,
+    pub source: &'a Source,
+}
+
+impl Written<'_> {
+    /// An environment variable with something in it.
+    pub(super) fn env(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|text| !text.is_empty())
+    }
+}
+
+/// A path in the file that may be left empty for "none".
+pub(super) fn given(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
+}
+
+fn general(config: &mut Config, written: &Written<'_>) -> Result<(), ConfigError> {
+    let Written { flags, file, source, .. } = *written;
+    config.state_dir = flags.state_dir.clone().or_else(|| given(&file.state_dir));
+    if let Some(root) = flags.root.as_ref().or(file.root.as_ref()) {
+        config.root = root.clone();
+    }
+    if let Some(node_id) = file.node_id.as_ref().filter(|text| !text.is_empty()) {
+        config.node_id = node_id.clone();
+    }
+    if let Some(text) = &flags.log_level {
+        config.log_level = level(text, "--log-level".into())?;
+    } else if let Some(text) = &file.log_level {
+        config.log_level = level(text, source.at("log_level"))?;
+    }
+    if let Some(text) = &file.log_events {
+        config.log_events = level(text, source.at("log_events"))?;
+    }
+    set_period(&mut config.shutdown_deadline, file.shutdown_deadline);
+    Ok(())
+}
+
+fn level(text: &str, place: String) -> Result<LevelFilter, ConfigError> {
+    LevelFilter::from_str(text).map_err(|_| {
+        let message = format!("{text:?} is not a log level, write one of off, error, warn, info, debug, trace");
+        ConfigError::new(place, message)
+    })
+}
+
+fn front(front: &mut Front, file: &raw::Front) {
+    set_count(&mut front.max_connections, file.max_connections);
+    set_count(&mut front.max_per_address, file.max_per_address);
+    set_count(&mut front.head_bytes, file.head_bytes);
+    set_period(&mut front.head_deadline, file.head_deadline);
+    set_count(&mut front.body_bytes, file.body_bytes);
+    set_period(&mut front.body_deadline, file.body_deadline);
+    set_period(&mut front.idle_deadline, file.idle_deadline);
+    set_period(&mut front.response_deadline, file.response_deadline);
+    if let Some(hosts) = &file.hosts {
+        front.hosts.clone_from(hosts);
+    }
+    if let Some(origins) = &file.origins {
+        front.origins.clone_from(origins);
+    }
+    front.debug_echo = file.debug_echo.unwrap_or(front.debug_echo);
+}
+
+fn session(session: &mut Session, file: &raw::Session) {
+    set_count(&mut session.message_bytes, file.message_bytes);
+    set_period(&mut session.message_deadline, file.message_deadline);
+    set_period(&mut session.ping_interval, file.ping_interval);
+    set_period(&mut session.pong_deadline, file.pong_deadline);
+    set_period(&mut session.auth_deadline, file.auth_deadline);
+    set_period(&mut session.close_deadline, file.close_deadline);
+    set_count(&mut session.backlog_bytes, file.backlog_bytes);
+    set_count(&mut session.total_backlog_bytes, file.total_backlog_bytes);
+    set_count(&mut session.send_buffer_bytes, file.send_buffer_bytes);
+}
+
+fn gpio(gpio: &mut Gpio, written: &Written<'_>) -> Result<(), ConfigError> {
+    let Written { flags, file, source, .. } = *written;
+    if let Some(backend) = flags.gpio {
+        gpio.backend = backend;
+    } else if let Some(backend) = file.gpio.backend {
+        gpio.backend = match backend {
+            raw::Backend::Auto => Backend::Auto,
+            raw::Backend::Cdev => Backend::Cdev,
+            raw::Backend::Sysfs => Backend::Sysfs,
+            raw::Backend::Sim => Backend::Sim,
+        };
+    }
+    for (name, entry) in &file.gpio.pins {
+        let key = dotted("gpio.pins", name);
+        let pin = entry.pin.0;
+        validate::line_name(name, pin).map_err(|why| ConfigError::new(source.at(&key), why))?;
+        if let Some((other, _)) = gpio.names.iter().find(|(_, taken)| **taken == pin) {
+            let other = dotted("gpio.pins", other);
+            let message = format!("{pin} already has the name {other}, keep one of {other} and {key}");
+            return Err(ConfigError::new(source.at(&format!("{key}.pin")), message));
+        }
+        gpio.names.insert(name.clone(), pin);
+    }
+    Ok(())
+}
+
+fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
+    set_period(&mut telemetry.max_age, file.max_age);
+    telemetry.vcgencmd = given(&file.vcgencmd);
+    set_period(&mut telemetry.firmware_interval, file.firmware_interval);
+    set_period(&mut telemetry.firmware_deadline, file.firmware_deadline);
+}
+
+fn set_count(target: &mut usize, written: Option<raw::Count>) {
+    if let Some(count) = written {
+        *target = count.0;
+    }
+}
+
+fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
+    if let Some(period) = written {
+        *target = period.0;
+    }
+}

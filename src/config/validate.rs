@@ -1,0 +1,158 @@
+//! What a value may be, once all layers are in place. Defaults pass, so whatever fails here was written.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::source::{ConfigError, Source};
+use super::{Config, Front};
+use crate::types::line::Pin;
+
+const MIB: usize = 1024 * 1024;
+const GIB: usize = 1024 * MIB;
+
+/// Far above what the descriptor limit of any small machine allows.
+const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// Waiting is counted in milliseconds by the kernel, and a deadline of zero would always have passed.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Longer than any wait here makes sense, and far from where adding to a clock could overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest name of this device or of a line, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// # Errors
+/// Names the first setting that is out of bounds, with its bounds; where two settings conflict, both.
+pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError> {
+    counts(config, source)?;
+    periods(config, source)?;
+    conflicts(config, source)?;
+    names(config, source)
+}
+
+fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
+    let (front, session) = (&config.front, &config.session);
+    let bounds: [(&str, usize, RangeInclusive<usize>); 8] = [
+        ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
+        ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
+        ("front.head_bytes", front.head_bytes, 256..=65536),
+        ("front.body_bytes", front.body_bytes, 1..=16 * MIB),
+        ("session.message_bytes", session.message_bytes, 1..=16 * MIB),
+        ("session.backlog_bytes", session.backlog_bytes, 1..=GIB),
+        ("session.total_backlog_bytes", session.total_backlog_bytes, 1..=GIB),
+        ("session.send_buffer_bytes", session.send_buffer_bytes, 1024..=16 * MIB),
+    ];
+    for (key, value, allowed) in bounds {
+        if !allowed.contains(&value) {
+            let (least, most) = allowed.into_inner();
+            return refuse(source.at(key), format_args!("is {value}, it must be from {least} to {most}"));
+        }
+    }
+    Ok(())
+}
+
+fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
+    let Config { front, session, telemetry, .. } = config;
+    let bounds = [
+        ("shutdown_deadline", config.shutdown_deadline, SHORTEST),
+        ("front.head_deadline", front.head_deadline, SHORTEST),
+        ("front.body_deadline", front.body_deadline, SHORTEST),
+        ("front.idle_deadline", front.idle_deadline, SHORTEST),
+        ("front.response_deadline", front.response_deadline, SHORTEST),
+        ("session.message_deadline", session.message_deadline, SHORTEST),
+        ("session.ping_interval", session.ping_interval, SHORTEST),
+        ("session.pong_deadline", session.pong_deadline, SHORTEST),
+        ("session.auth_deadline", session.auth_deadline, SHORTEST),
+        ("session.close_deadline", session.close_deadline, SHORTEST),
+        ("picloud.info_interval", config.picloud.info_interval, SHORTEST),
+        // No sharing of readings at all is a wish one may have.
+        ("telemetry.max_age", telemetry.max_age, Duration::ZERO),
+        ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
+        ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
+    ];
+    for (key, value, least) in bounds {
+        if !(least..=LONGEST).contains(&value) {
+            let (value, least) = (humantime::format_duration(value), humantime::format_duration(least));
+            return refuse(source.at(key), format_args!("is \"{value}\", it must be from \"{least}\" to \"24h\""));
+        }
+    }
+    Ok(())
+}
+
+fn conflicts(config: &Config, source: &Source) -> Result<(), ConfigError> {
+    let (one, all) = (config.session.backlog_bytes, config.session.total_backlog_bytes);
+    if one > all {
+        let place = source.at_any(["session.backlog_bytes", "session.total_backlog_bytes"]);
+        let message = format!(
+            "session.backlog_bytes ({one}) is more than session.total_backlog_bytes ({all}) for all clients together, \
+             lower the first or raise the second"
+        );
+        return refuse(place, message);
+    }
+    Ok(())
+}
+
+fn names(config: &Config, source: &Source) -> Result<(), ConfigError> {
+    if let Err(why) = plain_name(&config.node_id) {
+        return refuse(source.at("node_id"), why);
+    }
+    if config.root.as_os_str().is_empty() {
+        return refuse(source.at("root"), "is empty, write \"/\" for this machine's own files");
+    }
+    let Front { hosts, origins, .. } = &config.front;
+    if let Some(wrong) = hosts.iter().find(|host| !is_host(host)) {
+        let message = format!("{wrong:?} is not a host name, write it without scheme and port such as \"pi.local\"");
+        return refuse(source.at("front.hosts"), message);
+    }
+    if let Some(wrong) = origins.iter().find(|origin| !is_origin(origin)) {
+        let message =
+            format!("{wrong:?} is not an origin, write scheme and host such as \"https://panel.example:8443\"");
+        return refuse(source.at("front.origins"), message);
+    }
+    Ok(())
+}
+
+/// Whether a line may be called `name`: like nothing that means a line by itself, unless it is this one.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub(super) fn line_name(name: &str, pin: Pin) -> Result<(), String> {
+    plain_name(name)?;
+    let lower = name.to_ascii_lowercase();
+    let number = lower.strip_prefix("gpio").or_else(|| lower.strip_prefix("pin")).unwrap_or(&lower);
+    let looks_like_a_line = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    if looks_like_a_line && Pin::parse(name) != Some(pin) {
+        return Err(format!(
+            "{name:?} looks like the name of another line than {pin}, choose a word such as \"led-1\""
+        ));
+    }
+    Ok(())
+}
+
+fn plain_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one has {}", name.len()));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(format!("{name:?} has control characters in it, leave them out"));
+    }
+    Ok(())
+}
+
+/// Names only: IPv6 addresses are let in anyway, so a colon can only be a port that would never match.
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'@'))
+}
+
+/// As a browser sends it, without path: `scheme://host[:port]`, or `null` for a page without one.
+fn is_origin(text: &str) -> bool {
+    let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, host)| host);
+    let plain = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+    text == "*" || text == "null" || host.is_some_and(plain)
+}
+
+fn refuse(place: String, message: impl Display) -> Result<(), ConfigError> {
+    Err(ConfigError::new(place, message))
+}

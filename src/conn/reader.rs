@@ -1,0 +1,133 @@
+//! The reading half of a connection: blocks in the kernel, with a limit, and nowhere else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::{Conn, timespec};
+use crate::rt::clock;
+
+/// How long a read may wait.
+#[derive(Clone, Copy)]
+pub enum Wait {
+    /// The socket's own receive timeout, set once by [`Reader::set_steady_wait`]: one system call a read.
+    Steady,
+    /// Until this moment.
+    Until(Instant),
+    /// Not at all.
+    No,
+}
+
+/// What a read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    /// This many bytes, at least one.
+    Data(usize),
+    /// The peer sends nothing more.
+    End,
+    /// Nothing within the wait.
+    Nothing,
+}
+
+/// Ciphertext read in one system call. A full record is at most 16 KiB + 325 bytes, but rustls joins pieces
+/// itself, so a small buffer only costs calls on large messages.
+const CIPHERTEXT_BYTES: usize = 4096;
+
+/// The one reader of a connection.
+pub struct Reader {
+    conn: Arc<Conn>,
+    /// Ciphertext on its way from the kernel to rustls; none on a plain connection.
+    ciphertext: Option<Box<[u8; CIPHERTEXT_BYTES]>>,
+}
+
+impl Reader {
+    pub fn new(conn: Arc<Conn>, tls: bool) -> Reader {
+        Reader { conn, ciphertext: tls.then(|| Box::new([0; CIPHERTEXT_BYTES])) }
+    }
+
+    /// Sets the wait that [`Wait::Steady`] stands for.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn set_steady_wait(&self, wait: Duration) -> io::Result<()> {
+        self.conn.socket.set_read_timeout(Some(wait))
+    }
+
+    /// Completes the TLS handshake, if there is one to complete.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline, `UnexpectedEof` when the peer leaves, `InvalidData` when it does not speak TLS.
+    pub fn handshake(&mut self, deadline: Instant) -> io::Result<()> {
+        while self.conn.lock().handshaking() {
+            match self.receive(Wait::Until(deadline))? {
+                Got::Data(_) => {}
+                Got::End => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Got::Nothing => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads into `buf`.
+    ///
+    /// # Errors
+    /// The socket's or TLS's; the connection is of no use then.
+    pub fn read(&mut self, buf: &mut [u8], wait: Wait) -> io::Result<Got> {
+        if self.ciphertext.is_none() {
+            return receive_plain(&self.conn, buf, wait);
+        }
+        loop {
+            match self.conn.lock().plaintext(buf)? {
+                Some(0) => return Ok(Got::End),
+                Some(n) => return Ok(Got::Data(n)),
+                None => {}
+            }
+            match self.receive(wait)? {
+                Got::Data(_) => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// One read of ciphertext, handed to rustls. The lock is taken only once the bytes are here.
+    fn receive(&mut self, wait: Wait) -> io::Result<Got> {
+        let Some(buf) = &mut self.ciphertext else { return Ok(Got::End) };
+        let got = receive_plain(&self.conn, &mut buf[..], wait)?;
+        if let Got::Data(n) = got {
+            let mut outbox = self.conn.lock();
+            let before = outbox.waiting();
+            outbox.receive(&self.conn.socket, &buf[..n])?;
+            self.conn.watch_if_new(before, &outbox);
+        }
+        Ok(got)
+    }
+}
+
+fn receive_plain(conn: &Conn, buf: &mut [u8], wait: Wait) -> io::Result<Got> {
+    let flags = match wait {
+        Wait::Steady => RecvFlags::empty(),
+        Wait::No => RecvFlags::DONTWAIT,
+        Wait::Until(deadline) => {
+            let left = deadline.saturating_duration_since(clock::now());
+            let mut fds = [PollFd::new(&conn.socket, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(0) => return Ok(Got::Nothing),
+                Ok(_) | Err(Errno::INTR) => RecvFlags::DONTWAIT,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    loop {
+        match recv(&conn.socket, &mut *buf, flags) {
+            Ok((_, 0)) => return Ok(Got::End),
+            Ok((_, n)) => return Ok(Got::Data(n)),
+            Err(Errno::AGAIN) => return Ok(Got::Nothing),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One connection, from its first byte to the room it leads to.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tungstenite::handshake::server::{create_response, write_response};
+use tungstenite::http;
+
+use super::head::{self, BadHead, Head, Upgrade};
+use super::limits::Slot;
+use super::{Door, Visitor, relay};
+use crate::auth::{self, Verdict};
+use crate::conn::{Conn, Got, Reader, Wait};
+use crate::rt::clock;
+use crate::session::{self, Kind};
+use crate::types::topic::Pattern;
+
+/// Bytes read at once while the head is not whole.
+const READ_BYTES: usize = 2048;
+
+/// Serves the connection until it ends. `slot` is its place, given back at the end.
+pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot) {
+    let conn = &visitor.conn;
+    let mut reader = Reader::new(Arc::clone(conn), tls);
+    let deadline = clock::now() + door.limits.head_deadline;
+    if tls && let Err(error) = reader.handshake(deadline) {
+        log::debug!("{}: TLS handshake: {error}", conn.peer());
+        if error.kind() == io::ErrorKind::InvalidData {
+            // The alert that says why is on its way; a reset must not overtake it.
+            conn.finish(&mut reader, door.shared.close_deadline);
+        }
+        conn.end();
+        return;
+    }
+    let (head, bytes) = match read_head(door, &mut reader, deadline) {
+        Ok(Some(found)) => found,
+        Ok(None) => return conn.end(),
+        Err(refusal) => return refuse(door, conn, &mut reader, &refusal),
+    };
+    let route = check(door, &head).and_then(|()| route(door, &head));
+    match route {
+        Ok(Route::Http) => relay::run(door, conn, reader, bytes, slot),
+        Ok(Route::Socket(kind, response)) => {
+            if conn.reply(&response).is_err() {
+                return conn.end();
+            }
+            visitor.websocket.store(true, Ordering::Release);
+            // A shutdown that began before the mark was set has passed us by.
+            if door.visitors.closing.load(Ordering::Acquire) {
+                visitor.close(true);
+            }
+            let early = bytes[head.length..].to_vec();
+            // A session may last for months; what the handshake needed does not have to.
+            drop((bytes, head, response));
+            session::run(&door.host, conn, reader, early, kind);
+            drop(slot);
+        }
+        Err(refusal) => refuse(door, conn, &mut reader, &refusal),
+    }
+}
+
+/// Reads until the head is whole. `None`: the peer left, or did not finish in time.
+fn read_head(door: &Door, reader: &mut Reader, deadline: Instant) -> Result<Option<(Head, Vec<u8>)>, Refusal> {
+    let mut bytes = Vec::new();
+    let mut buf = [0; READ_BYTES];
+    loop {
+        match reader.read(&mut buf, Wait::Until(deadline)) {
+            Ok(Got::Data(n)) => bytes.extend_from_slice(&buf[..n]),
+            Ok(Got::Nothing) if clock::now() < deadline => continue,
+            // Silence gets no answer: a port scanner has not asked anything.
+            Ok(Got::Nothing) if bytes.is_empty() => return Ok(None),
+            Ok(Got::Nothing) => {
+                return Err(Refusal::text(408, "the request head did not arrive within front.head_deadline\n"));
+            }
+            Ok(Got::End) | Err(_) => return Ok(None),
+        }
+        if let Some(head) = head::parse(&bytes)? {
+            return Ok(Some((head, bytes)));
+        }
+        if bytes.len() > door.limits.head_bytes {
+            return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
+        }
+    }
+}
+
+/// The checks every request goes through, whatever it wants.
+pub fn check(door: &Door, head: &Head) -> Result<(), Refusal> {
+    if let Some(host) = &head.host {
+        door.origins.check_host(host).map_err(|reason| Refusal::json(403, &reason))?;
+    }
+    if let Some(origin) = &head.origin
+        && door.gate.check(&head.shown) != Verdict::Known
+    {
+        door.origins.check_origin(origin, head.host.as_deref()).map_err(|reason| Refusal::json(403, &reason))?;
+    }
+    Ok(())
+}
+
+enum Route {
+    Http,
+    /// The conversation, and the answer that begins it.
+    Socket(Kind, Vec<u8>),
+}
+
+fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
+    let Some(upgrade) = &head.upgrade else { return Ok(Route::Http) };
+    let verdict = door.gate.check(&head.shown);
+    let picloud = || {
+        auth::picloud_client(&door.gate, &head.shown, head.client_name.as_deref())
+            .map_err(|refusal| Refusal::text(refusal.status, refusal.body))
+    };
+    // Browsers cannot set headers, so these two take the key in the first message as well.
+    let not_wrong =
+        || if verdict == Verdict::Wrong { Err(Refusal::json(401, "Invalid API Key")) } else { Ok(verdict.admitted()) };
+    let kind = match head.path.as_str() {
+        "/" => Kind::Endrpi { authorised: not_wrong()? },
+        "/ws" => Kind::Events { authorised: not_wrong()?, types: patterns(&head.types)? },
+        "/subscribe" => Kind::Subscribe { name: picloud()? },
+        "/publish" => Kind::Publish { name: picloud()? },
+        "/info" if !verdict.admitted() => return Err(Refusal::text(401, "Invalid API Key\n")),
+        "/info" => Kind::Info,
+        "/echo" if door.limits.debug_echo && verdict.admitted() => Kind::Echo,
+        path => {
+            return Err(Refusal::json(
+                404,
+                &format!("no WebSocket at '{path}'; there are /, /ws, /subscribe, /publish and /info"),
+            ));
+        }
+    };
+    Ok(Route::Socket(kind, answer_upgrade(upgrade)?))
+}
+
+fn patterns(types: &[String]) -> Result<Vec<Pattern>, Refusal> {
+    types.iter().map(|t| Pattern::new(t).map_err(|error| Refusal::json(400, &format!("types: {error}")))).collect()
+}
+
+/// The 101, or what is wrong with the request for it.
+fn answer_upgrade(upgrade: &Upgrade) -> Result<Vec<u8>, Refusal> {
+    let request = http::Request::builder()
+        .method("GET")
+        .version(http::Version::HTTP_11)
+        .header("Connection", &upgrade.connection)
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", &upgrade.version)
+        .header("Sec-WebSocket-Key", &upgrade.key)
+        .body(())
+        .map_err(|error| Refusal::json(400, &error.to_string()))?;
+    if upgrade.version != "13" {
+        let mut refusal = Refusal::json(426, "the only Sec-WebSocket-Version spoken here is 13");
+        refusal.headers = "Sec-WebSocket-Version: 13\r\n";
+        return Err(refusal);
+    }
+    let mut response = create_response(&request).map_err(|error| Refusal::json(400, &error.to_string()))?;
+    // A client that offers subprotocols expects one of them back; any is fine with us, as with the originals.
+    if let Some(first) = upgrade.protocols.first()
+        && let Ok(value) = http::HeaderValue::from_str(first)
+    {
+        response.headers_mut().insert("Sec-WebSocket-Protocol", value);
+    }
+    let mut bytes = Vec::new();
+    write_response(&mut bytes, &response).map_err(|error| Refusal::json(500, &error.to_string()))?;
+    Ok(bytes)
+}
+
+/// An answer of the front door's own; the connection ends with it.
+pub struct Refusal {
+    status: u16,
+    kind: &'static str,
+    headers: &'static str,
+    body: String,
+}
+
+impl Refusal {
+    pub fn text(status: u16, body: &str) -> Refusal {
+        Refusal { status, kind: "text/plain; charset=utf-8", headers: "", body: body.to_owned() }
+    }
+
+    /// In the form most clients of the merged port look for: `detail` and `message` say the same.
+    pub fn json(status: u16, message: &str) -> Refusal {
+        let text = serde_json::Value::from(message);
+        let body = format!("{{\"detail\":{text},\"message\":{text}}}");
+        Refusal { status, kind: "application/json", headers: "", body }
+    }
+}
+
+impl From<BadHead> for Refusal {
+    fn from(bad: BadHead) -> Refusal {
+        Refusal::text(bad.status, &format!("{}\n", bad.reason))
+    }
+}
+
+/// Answers and ends the connection, so that the answer arrives.
+pub fn refuse(door: &Door, conn: &Arc<Conn>, reader: &mut Reader, refusal: &Refusal) {
+    let Refusal { status, kind, headers, body } = refusal;
+    log::debug!("{} refused with {status}: {}", conn.peer(), body.trim_end());
+    let reason = http::StatusCode::from_u16(*status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Refused");
+    let length = body.len();
+    let text = format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nX-Content-Type-Options: nosniff\r\n{headers}\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    let _ = conn.reply(text.as_bytes());
+    conn.finish(reader, door.shared.close_deadline);
+}

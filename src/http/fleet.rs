@@ -1,0 +1,56 @@
+//! The paths every system has: the front page, `/health` and `/ready`.
+
+use tiny_http::Method;
+
+use super::{Asked, Reply, Rooms};
+use crate::rt::clock;
+use crate::wire::time;
+
+pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
+    if !matches!(asked.method, Method::Get | Method::Head) {
+        return Reply::json(405, br#"{"detail":"Method Not Allowed"}"#.to_vec()).with("Allow", "GET, HEAD");
+    }
+    match asked.path.as_str() {
+        "/health" => health(rooms),
+        "/ready" => {
+            Reply::json(200, format!("{{\"status\":\"ready\",\"timestamp\":\"{}\",\"services\":{{}}}}", now()).into())
+        }
+        _ if asked.accepts_html => Reply::file("text/html; charset=utf-8", crate::web::PAGE),
+        _ => banner(rooms),
+    }
+}
+
+/// Pi-Controller's and ChatOps' members together, and what runs the pins.
+fn health(rooms: &Rooms) -> Reply {
+    let uptime = clock::now().duration_since(rooms.desk.started);
+    let backend = rooms.desk.gpio.backend();
+    let body = serde_json::json!({
+        "status": "healthy",
+        "timestamp": now(),
+        "uptime": humantime::format_duration(std::time::Duration::from_secs(uptime.as_secs())).to_string(),
+        "uptime_seconds": uptime.as_secs(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "node_id": rooms.node_id,
+        "gpio": {"backend": backend.name, "simulated": backend.simulated, "reason": backend.why},
+    });
+    Reply::json(200, body.to_string().into())
+}
+
+fn banner(rooms: &Rooms) -> Reply {
+    let body = serde_json::json!({
+        "name": "Pinwire",
+        "message": "Pinwire: a Raspberry Pi on the wire",
+        "version": env!("CARGO_PKG_VERSION"),
+        "node_id": rooms.node_id,
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+        "health": "/health",
+    });
+    Reply::json(200, body.to_string().into())
+}
+
+fn now() -> String {
+    let mut out = Vec::new();
+    time::write_millis(&mut out, clock::wall());
+    String::from_utf8(out).unwrap_or_default()
+}

@@ -1,0 +1,63 @@
+//! Where log lines go: to stderr through simplelog, and the more serious ones to the hub as well, where they
+//! are `system.log.created` events.
+
+use std::sync::Arc;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
+
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::rt::clock;
+use crate::types::event::{Body, Event};
+
+/// Starts logging. Called once; a second call (in a test) changes nothing.
+pub fn start(config: &Config, hub: &Arc<Hub>) {
+    let lines = ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Debug)
+        .set_location_level(LevelFilter::Off)
+        .build();
+    let events = ToHub { level: config.log_events, hub: Arc::clone(hub) };
+    let _ = CombinedLogger::init(vec![WriteLogger::new(config.log_level, lines, std::io::stderr()), Box::new(events)]);
+}
+
+/// Posts records to the hub; never waits, and a full hub drops them (counted there).
+struct ToHub {
+    level: LevelFilter,
+    hub: Arc<Hub>,
+}
+
+impl Log for ToHub {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= self.level
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            let body = Body::Log {
+                level: record.level(),
+                target: record.target().to_owned(),
+                message: record.args().to_string(),
+            };
+            self.hub.post(Event { at: clock::wall(), body });
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl SharedLogger for ToHub {
+    fn level(&self) -> LevelFilter {
+        self.level
+    }
+
+    fn config(&self) -> Option<&simplelog::Config> {
+        None
+    }
+
+    fn as_log(self: Box<Self>) -> Box<dyn Log> {
+        self
+    }
+}

@@ -1,0 +1,76 @@
+//! Threads: each has a name, an owner and an end that is reported.
+//!
+//! Two kinds: a **workshop** thread belongs to the daemon, and its crash ends the process with exit code 1
+//! (systemd is the supervisor); a **visitor** thread serves one connection, and its crash ends only that.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+/// Stack of a visitor thread. Address space, not memory: only touched pages count. Unoptimised builds need
+/// far deeper stacks for the same code (TLS handshake, JSON, logging).
+pub const VISITOR_STACK: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 128 * 1024 };
+
+/// Stack of a workshop thread.
+pub const WORKSHOP_STACK: usize = if cfg!(debug_assertions) { 2 * 1024 * 1024 } else { 256 * 1024 };
+
+/// Linux keeps 15 bytes of a thread's name.
+const NAME_BYTES: usize = 15;
+
+/// A running workshop thread.
+pub struct Worker {
+    name: &'static str,
+    done: Receiver<()>,
+    handle: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a workshop thread.
+    ///
+    /// # Errors
+    /// The system's refusal (`EAGAIN`: too many threads or too little memory).
+    pub fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::Result<Worker> {
+        debug_assert!(name.len() <= NAME_BYTES, "thread name {name:?} would be cut");
+        let (alive, done) = bounded::<()>(0);
+        let handle = Builder::new().name(name.into()).stack_size(WORKSHOP_STACK).spawn(move || {
+            let _alive = alive;
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                log::error!("thread {name} crashed: {}; the daemon ends", panic_text(&*panic));
+                std::process::exit(1);
+            }
+        })?;
+        Ok(Worker { name, done, handle })
+    }
+
+    /// Waits for the thread's end, at most `limit`. A thread that is still running then is named in the log
+    /// and left to the process's end.
+    pub fn join(self, limit: Duration) {
+        // The channel never carries anything: it disconnects when the thread drops its end.
+        if self.done.recv_timeout(limit) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            log::warn!("thread {} did not end within {}", self.name, humantime::format_duration(limit));
+        } else if self.handle.join().is_err() {
+            log::warn!("thread {} ended by a crash", self.name);
+        }
+    }
+}
+
+/// Starts a visitor thread; `body` runs under a guard, so a crash in it is logged and ends nothing else.
+///
+/// # Errors
+/// The system's refusal (`EAGAIN`: too many threads or too little memory); `body` has not run then.
+pub fn spawn_visitor(name: String, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    Builder::new().name(name).stack_size(VISITOR_STACK).spawn(move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+            let thread = std::thread::current();
+            log::error!("connection {} crashed: {}", thread.name().unwrap_or("?"), panic_text(&*panic));
+        }
+    })?;
+    Ok(())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,206 @@
+//! Pi-Controller's `/ws`: documented events without asking, and the code's own frames for those who ask.
+//!
+//! A new connection gets the welcome `pong`, the last `node.status.changed`, and from then on every event
+//! (or those `?types=` selects). `subscribe` with one of the code's topics adds that topic's pushes; with a
+//! dotted pattern it narrows the documented events to what was named.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Conversation, End, Host, Line};
+use crate::conn::{CLOSE_POLICY, Conn};
+use crate::dispatch::LoadMeter;
+use crate::hub::{Filter, Member, MemberId};
+use crate::rt::clock;
+use crate::types::event::Dialect;
+use crate::types::topic::Pattern;
+use crate::wire::{events, frame};
+
+/// How often `system_metrics` is pushed to those who subscribed to `system`.
+const METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Patterns one client may have named.
+const MAX_PATTERNS: usize = 100;
+
+pub struct Events {
+    host: Arc<Host>,
+    conn: Arc<Conn>,
+    /// `None` until a required key was shown.
+    member: Option<MemberId>,
+    auth_by: Option<Instant>,
+    /// What `?types=` named; empty is everything.
+    types: Vec<Pattern>,
+    /// What dotted `subscribe`s named; while there are any, they are all the client gets.
+    named: Vec<Pattern>,
+    /// The second membership, for the code's pushes, once somebody asked.
+    code: Option<MemberId>,
+    metrics: Option<(Instant, LoadMeter)>,
+}
+
+impl Events {
+    pub fn new(host: &Arc<Host>, conn: &Arc<Conn>, authorised: bool, types: Vec<Pattern>) -> Events {
+        Events {
+            host: Arc::clone(host),
+            conn: Arc::clone(conn),
+            member: None,
+            auth_by: (!authorised).then(|| clock::now() + host.limits.auth_deadline),
+            types,
+            named: Vec::new(),
+            code: None,
+            metrics: None,
+        }
+    }
+
+    fn join(&mut self, line: &mut Line) -> Result<(), End> {
+        frame::text_with(&mut line.replies, |out| events::pong(out, None, clock::wall()));
+        // The welcome goes first: once we have joined, anybody may be sending us events.
+        line.settle().map_err(|_| End::gone("connection lost"))?;
+        let hub = &self.host.hub;
+        let id = hub.join(self.member(Dialect::Events, true));
+        for pattern in self.documented() {
+            hub.subscribe(id, Filter::Pattern(pattern));
+        }
+        self.member = Some(id);
+        Ok(())
+    }
+
+    fn member(&self, dialect: Dialect, replay_status: bool) -> Member {
+        Member { conn: Arc::clone(&self.conn), dialect, name: String::new(), since: clock::wall(), replay_status }
+    }
+
+    /// The documented events this client gets now.
+    fn documented(&self) -> Vec<Pattern> {
+        let chosen = if self.named.is_empty() { &self.types } else { &self.named };
+        if chosen.is_empty() { Pattern::new("**").into_iter().collect() } else { chosen.clone() }
+    }
+
+    /// Changes what dotted subscriptions name, and tells the hub only the difference that makes.
+    fn rename(&mut self, change: impl FnOnce(&mut Vec<Pattern>)) {
+        let before = self.documented();
+        change(&mut self.named);
+        let after = self.documented();
+        let Some(id) = self.member else { return };
+        for pattern in after.iter().filter(|p| !before.contains(p)) {
+            self.host.hub.subscribe(id, Filter::Pattern(pattern.clone()));
+        }
+        for pattern in before.into_iter().filter(|p| !after.contains(p)) {
+            self.host.hub.unsubscribe(id, Filter::Pattern(pattern));
+        }
+    }
+
+    fn subscribe(&mut self, topic: &str) -> Result<(), End> {
+        if topic == "system" {
+            let metrics = || (clock::now() + METRICS_INTERVAL, LoadMeter::start(&self.host.desk.telemetry));
+            self.metrics = Some(self.metrics.take().unwrap_or_else(metrics));
+        } else if let Some(pattern) = code_topic(topic) {
+            let id = match self.code {
+                Some(id) => id,
+                None => *self.code.insert(self.host.hub.join(self.member(Dialect::Code, false))),
+            };
+            self.host.hub.subscribe(id, Filter::Pattern(pattern));
+        } else if let Some(pattern) = dotted(topic) {
+            if self.named.len() >= MAX_PATTERNS {
+                return Err(End::close(CLOSE_POLICY, "too many subscriptions: at most 100"));
+            }
+            self.rename(|named| {
+                if !named.contains(&pattern) {
+                    named.push(pattern);
+                }
+            });
+        }
+        Ok(()) // any other topic is taken without a word, as the code does
+    }
+
+    fn unsubscribe(&mut self, topic: &str) {
+        if topic == "system" {
+            self.metrics = None;
+        } else if let (Some(pattern), Some(id)) = (code_topic(topic), self.code) {
+            self.host.hub.unsubscribe(id, Filter::Pattern(pattern));
+        } else if let Some(pattern) = dotted(topic) {
+            self.rename(|named| named.retain(|p| *p != pattern));
+        }
+    }
+}
+
+impl Conversation for Events {
+    fn begin(&mut self, line: &mut Line) -> Result<(), End> {
+        if self.auth_by.is_none() { self.join(line) } else { Ok(()) }
+    }
+
+    fn message(&mut self, line: &mut Line, payload: &[u8], _text: bool) -> Result<(), End> {
+        let ask = match events::parse(payload) {
+            Ok(ask) => ask,
+            Err(_) if self.auth_by.is_some() => return Err(not_authorised()),
+            Err(text) => {
+                frame::text_with(&mut line.replies, |out| events::error(out, text, clock::wall()));
+                return Ok(());
+            }
+        };
+        match ask {
+            events::Ask::Auth { key } if self.auth_by.is_some() => {
+                if !self.host.gate.knows(&key) {
+                    return Err(not_authorised());
+                }
+                self.auth_by = None;
+                self.join(line)?;
+            }
+            _ if self.auth_by.is_some() => return Err(not_authorised()),
+            events::Ask::Auth { .. } => {} // nothing to prove (any more)
+            events::Ask::Ping { request_id } => {
+                let now = clock::wall();
+                frame::text_with(&mut line.replies, |out| events::pong(out, request_id.as_deref(), now));
+            }
+            events::Ask::Subscribe { topic } => self.subscribe(&topic)?,
+            events::Ask::Unsubscribe { topic } => self.unsubscribe(&topic),
+        }
+        Ok(())
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        self.auth_by.or(self.metrics.as_ref().map(|(at, _)| *at))
+    }
+
+    fn tick(&mut self, line: &mut Line, now: Instant) -> Result<(), End> {
+        if self.auth_by.is_some() {
+            return Err(End::close(CLOSE_POLICY, "auth_deadline: no key was shown"));
+        }
+        if let Some((at, meter)) = &mut self.metrics {
+            *at = now + METRICS_INTERVAL;
+            if let Some(load) = self.host.desk.load(meter) {
+                frame::text_with(&mut line.replies, |out| {
+                    events::system_metrics(out, load.cpu_percent, load.memory_percent, load.threads, clock::wall());
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        for id in [self.member.take(), self.code.take()].into_iter().flatten() {
+            self.host.hub.leave(id);
+        }
+    }
+}
+
+fn not_authorised() -> End {
+    End::close(
+        CLOSE_POLICY,
+        "Invalid API Key: show it in the handshake or send {\"type\":\"auth\",\"api_key\":…} first",
+    )
+}
+
+/// What one of the code's topics selects of our events.
+fn code_topic(topic: &str) -> Option<Pattern> {
+    let pattern = match topic {
+        "gpio" => "gpio.state.changed",
+        "nodes" => "node.status.changed",
+        // A daemon by itself is in no cluster, so nothing comes of it; the subscription itself is in order.
+        "clusters" => "cluster.status.changed",
+        _ => return None,
+    };
+    Pattern::new(pattern).ok()
+}
+
+fn dotted(topic: &str) -> Option<Pattern> {
+    if topic.contains(['.', '*']) { Pattern::new(topic).ok() } else { None }
+}

@@ -1,0 +1,14 @@
+//! What browsers get: the live page and the documents, built into the binary.
+
+/// The live page.
+pub const PAGE: &str = include_str!("page.html");
+/// The page's own program.
+pub const SCRIPT: &str = include_str!("page.js");
+/// The look of all pages.
+pub const STYLE: &str = include_str!("style.css");
+/// The API's description for people.
+pub const DOCS: &str = include_str!("docs.html");
+/// Renders the description.
+pub const DOCS_SCRIPT: &str = include_str!("docs.js");
+/// The API's description for machines (OpenAPI 3.0).
+pub const OPENAPI: &str = include_str!("openapi.json");

@@ -1,0 +1,177 @@
+//! From a message to what it asks for, or to the refusal that Endrpi would give.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::{json, params, text};
+use crate::types::line::{Level, LineSetting, Pin};
+use crate::types::topic::Pattern;
+
+/// A request that can be carried out.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub action: ActionName,
+    /// The client's own mark, to be sent back as it is; any JSON value.
+    pub id: Option<&'a RawValue>,
+    pub call: Call,
+}
+
+/// The name of a known action, as it was sent: `GET_MEMORY` stays `GET_MEMORY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActionName(&'static str);
+
+impl ActionName {
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, PartialEq)]
+pub enum Call {
+    Temperature,
+    Throttle,
+    Uptime,
+    Frequency,
+    Memory,
+    Platform,
+    System,
+    /// Lines with the names they were asked by, each name once, in the order asked.
+    ReadPins(Vec<(String, Pin)>),
+    /// Each line once, in the order sent; never empty.
+    UpdatePins(Vec<(Pin, LineSetting)>),
+    SimulateInput {
+        pin: Pin,
+        level: Level,
+    },
+    /// Never empty.
+    Subscribe(Vec<Pattern>),
+    /// Empty for everything subscribed.
+    Unsubscribe(Vec<Pattern>),
+    Auth {
+        api_key: String,
+    },
+}
+
+/// Never prints the key.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Call::Temperature => f.write_str("Temperature"),
+            Call::Throttle => f.write_str("Throttle"),
+            Call::Uptime => f.write_str("Uptime"),
+            Call::Frequency => f.write_str("Frequency"),
+            Call::Memory => f.write_str("Memory"),
+            Call::Platform => f.write_str("Platform"),
+            Call::System => f.write_str("System"),
+            Call::ReadPins(pins) => f.debug_tuple("ReadPins").field(pins).finish(),
+            Call::UpdatePins(settings) => f.debug_tuple("UpdatePins").field(settings).finish(),
+            Call::SimulateInput { pin, level } => write!(f, "SimulateInput({pin}, {level:?})"),
+            Call::Subscribe(topics) => f.debug_tuple("Subscribe").field(topics).finish(),
+            Call::Unsubscribe(topics) => f.debug_tuple("Unsubscribe").field(topics).finish(),
+            Call::Auth { .. } => f.write_str("Auth(…)"),
+        }
+    }
+}
+
+/// Why a message asks for nothing that can be done.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// `None` until the action is known to exist.
+    pub action: Option<ActionName>,
+    pub id: Option<&'a RawValue>,
+    /// The protocol's text.
+    pub message: Cow<'static, str>,
+}
+
+/// Reads a message, text or binary. `resolve` knows the names of lines.
+///
+/// # Errors
+/// The first reason, in Endrpi's order, why this is no request.
+pub fn parse<'a>(text: &'a [u8], resolve: &dyn Fn(&str) -> Option<Pin>) -> Result<Request<'a>, Refusal<'a>> {
+    let Ok(text) = std::str::from_utf8(text) else { return Err(Refusal::new(text::INVALID_MESSAGE)) };
+    if let Some(envelope) = json::pick(text, MEMBERS) {
+        return decide(envelope, resolve);
+    }
+    if json::is_json(text) {
+        return Err(Refusal::new(text::MISSING_ACTION));
+    }
+    match json::without_python_constants(text) {
+        Some(patched) => decide_patched(text, &patched, resolve),
+        None => Err(Refusal::new(text::INVALID_MESSAGE)),
+    }
+}
+
+impl Refusal<'_> {
+    fn new(message: &'static str) -> Self {
+        Refusal { action: None, id: None, message: message.into() }
+    }
+}
+
+/// What the envelope is made of: `action`, `id`, `params`. All else is ignored.
+type Envelope<'a> = [Option<&'a RawValue>; 3];
+const MEMBERS: [&str; 3] = ["action", "id", "params"];
+
+type Resolve<'r> = &'r dyn Fn(&str) -> Option<Pin>;
+type Make = fn(Option<&RawValue>, Resolve<'_>) -> Result<Call, Cow<'static, str>>;
+
+/// Every action, under each of its names.
+const ACTIONS: [(&str, Make); 20] = [
+    ("READ_MEMORY", |_, _| Ok(Call::Memory)),
+    ("GET_MEMORY", |_, _| Ok(Call::Memory)),
+    ("READ_TEMPERATURE", |_, _| Ok(Call::Temperature)),
+    ("GET_TEMPERATURE", |_, _| Ok(Call::Temperature)),
+    ("READ_THROTTLE", |_, _| Ok(Call::Throttle)),
+    ("GET_THROTTLE", |_, _| Ok(Call::Throttle)),
+    ("READ_UPTIME", |_, _| Ok(Call::Uptime)),
+    ("GET_UPTIME", |_, _| Ok(Call::Uptime)),
+    ("READ_FREQUENCY", |_, _| Ok(Call::Frequency)),
+    ("GET_FREQUENCY", |_, _| Ok(Call::Frequency)),
+    ("READ_PLATFORM", |_, _| Ok(Call::Platform)),
+    ("GET_PLATFORM", |_, _| Ok(Call::Platform)),
+    ("READ_SYSTEM", |_, _| Ok(Call::System)),
+    ("GET_SYSTEM", |_, _| Ok(Call::System)),
+    ("READ_PIN_CONFIGURATIONS", params::read_pins),
+    ("UPDATE_PIN_CONFIGURATIONS", params::update_pins),
+    ("SIMULATE_INPUT", params::simulate_input),
+    ("SUBSCRIBE", |params, _| params::subscribe(params)),
+    ("UNSUBSCRIBE", |params, _| params::unsubscribe(params)),
+    ("AUTH", |params, _| params::auth(params)),
+];
+
+fn decide<'a>([action, id, params]: Envelope<'a>, resolve: Resolve<'_>) -> Result<Request<'a>, Refusal<'a>> {
+    let (name, make) = known_action(action).map_err(|message| Refusal { id, ..Refusal::new(message) })?;
+    match make(params, resolve) {
+        Ok(call) => Ok(Request { action: name, id, call }),
+        Err(message) => Err(Refusal { action: Some(name), id, message }),
+    }
+}
+
+fn known_action(action: Option<&RawValue>) -> Result<(ActionName, Make), &'static str> {
+    let action = action.filter(|action| action.get().starts_with('"') && action.get() != "\"\"");
+    let name = json::string(action.ok_or(text::MISSING_ACTION)?).ok_or(text::INVALID_ACTION)?;
+    let known = ACTIONS.iter().find(|(known, _)| *known == name);
+    known.map(|(name, make)| (ActionName(name), *make)).ok_or(text::INVALID_ACTION)
+}
+
+/// Decides on the message with its Python constants replaced, and takes the id from the original: what a client
+/// gets back must be what it sent (an id that is itself no JSON cannot be sent back at all).
+fn decide_patched<'a>(text: &'a str, patched: &str, resolve: Resolve<'_>) -> Result<Request<'a>, Refusal<'a>> {
+    let Some(envelope) = json::pick(patched, MEMBERS) else {
+        let valid = json::is_json(patched);
+        return Err(Refusal::new(if valid { text::MISSING_ACTION } else { text::INVALID_MESSAGE }));
+    };
+    let original = |id: &RawValue| {
+        let start = id.get().as_ptr() as usize - patched.as_ptr() as usize;
+        serde_json::from_str(text.get(start..start + id.get().len())?).ok()
+    };
+    match decide(envelope, resolve) {
+        Ok(Request { action, id, call }) => Ok(Request { action, id: id.and_then(original), call }),
+        Err(Refusal { action, id, message }) => Err(Refusal { action, id: id.and_then(original), message }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

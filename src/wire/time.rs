@@ -1,0 +1,89 @@
+//! Timestamps: RFC 3339 in UTC with `Z`.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+/// Appends a timestamp with nanoseconds.
+pub fn write_nanos(out: &mut Vec<u8>, at: SystemTime) {
+    // A write into a Vec cannot fail; and `representable` keeps humantime from panicking.
+    let _ = write!(out, "{}", humantime::format_rfc3339_nanos(representable(at)));
+}
+
+/// Appends a timestamp with milliseconds.
+pub fn write_millis(out: &mut Vec<u8>, at: SystemTime) {
+    let _ = write!(out, "{}", humantime::format_rfc3339_millis(representable(at)));
+}
+
+/// Whether `text` is an RFC 3339 timestamp, with any offset.
+pub fn is_rfc3339(text: &str) -> bool {
+    let Some((date_time, offset)) = split_offset(text) else { return false };
+    let offset_ok = match offset {
+        "Z" | "z" => true,
+        _ => {
+            let digits = |range: std::ops::Range<usize>| offset.get(range).and_then(|d| d.parse::<u8>().ok());
+            offset.len() == 6
+                && offset.as_bytes()[3] == b':'
+                && digits(1..3).is_some_and(|h| h < 24)
+                && digits(4..6).is_some_and(|m| m < 60)
+        }
+    };
+    // humantime wants `Z`; the offset does not change what the rest must look like.
+    offset_ok && humantime::parse_rfc3339(&format!("{date_time}Z")).is_ok()
+}
+
+fn split_offset(text: &str) -> Option<(&str, &str)> {
+    if let Some(at) = text.find(['Z', 'z']) {
+        return Some(text.split_at(at));
+    }
+    let time = text.find(['T', 't', ' '])?;
+    let sign = text[time..].find(['+', '-'])? + time;
+    Some(text.split_at(sign))
+}
+
+/// humantime panics outside 1970–9999: a clock set to before or after counts as that.
+fn representable(at: SystemTime) -> SystemTime {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    at.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_3339_is_told_from_everything_else() {
+        for good in [
+            "2026-03-02T08:15:30Z",
+            "2026-03-02T08:15:30.123456789Z",
+            "2026-03-02T08:15:30+01:00",
+            "2026-03-02T08:15:30.5-11:30",
+        ] {
+            assert!(is_rfc3339(good), "{good}");
+        }
+        for bad in [
+            "",
+            "Z",
+            "2026-03-02",
+            "2026-03-02T08:15:30",
+            "2026-13-02T08:15:30Z",
+            "2026-03-02T08:15:30+0100",
+            "yesterdayZ",
+            "2026-03-02T08:15:30+1é:0",
+            "2026-03-02T08:15:30Zx",
+        ] {
+            assert!(!is_rfc3339(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_clock_is_too_wrong_to_be_written() {
+        for (at, expected) in [
+            (SystemTime::UNIX_EPOCH - Duration::from_secs(1), "1970-01-01T00:00:00.000Z"),
+            (SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40), "9999-12-31T23:59:59.000Z"),
+        ] {
+            let mut out = Vec::new();
+            write_millis(&mut out, at);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+        }
+    }
+}
