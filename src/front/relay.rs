@@ -28,6 +28,7 @@ const CHUNK: usize = 8 * 1024;
 const BACKLOG: usize = 64 * 1024;
 
 /// Relays until either side is done. `bytes` is what was read so far: a whole head, and what came behind it.
+#[inline(never)]
 pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8>, mut slot: Slot) {
     if let Err(full) = slot.widen() {
         log::debug!("{} turned away: {full}", conn.peer());
