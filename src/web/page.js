@@ -85,7 +85,10 @@ function heard(text) {
 
 /** Lets go of the socket at once: the Close of a dead connection would take its time. */
 function abandon() {
-  for (const timer of ['retry', 'poll', 'opening']) clearTimeout(link[timer]);
+  for (const timer of ['retry', 'poll', 'opening']) {
+    clearTimeout(link[timer]);
+    link[timer] = 0;
+  }
   const { socket, waiting } = link;
   link.socket = null;
   link.open = false;
@@ -115,6 +118,11 @@ function lost(socket, why, code) {
 function retryDelay(tries, random) {
   const most = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(tries, 16));
   return most / 2 + (most / 2) * random;
+}
+
+/** Somebody looks, or the network is there again: no reason to wait any longer. */
+function comeBack() {
+  if (link.retry) connect();
 }
 
 function state(name, text) {
@@ -449,8 +457,12 @@ $('clear').addEventListener('click', () => {
 });
 $('retry').addEventListener('click', connect);
 $('forget').addEventListener('click', () => { keep(''); connect(); });
-addEventListener('online', () => { if (link.retry && !link.open) connect(); });
-document.addEventListener('visibilitychange', poll);
+addEventListener('online', comeBack);
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) return;
+  comeBack();
+  poll();
+});
 
 buildHeader();
 drawTopics();

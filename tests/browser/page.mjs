@@ -129,6 +129,27 @@ const tests = {
     await stop(daemon);
   },
 
+  async 'a flood of events is shown once each, and the list stays short'(browser) {
+    const daemon = await start('127.0.0.1:0');
+    const page = await open(browser, daemon.url);
+    await connected(page);
+    for (const topic of ['**', 'flood.*']) { // both select the same events
+      await page.locator('#subscribe input').fill(topic);
+      await page.locator('#subscribe button').click();
+      await page.getByRole('button', { name: `Unsubscribe from ${topic}`, exact: true }).waitFor();
+    }
+    for (let number = 1; number <= 300; number++) {
+      const body = JSON.stringify({ event: 'flood.test', data: `number ${number}.` });
+      await fetch(`${daemon.url}/publish?clientName=test`, { method: 'POST', body });
+    }
+    await event(page, 'number 300.').waitFor();
+    assert.equal(await page.locator('#events li', { hasText: 'number 299.' }).count(), 1);
+    assert.equal(await page.locator('#events li').count(), 200);
+    await level(page, 'GPIO4', 'Low').click();
+    await event(page, 'GPIO4 high').waitFor();
+    await stop(daemon);
+  },
+
   async 'a daemon that restarts is found again, with everything subscribed'(browser) {
     const first = await start('127.0.0.1:0');
     const page = await open(browser, first.url);
