@@ -4,6 +4,13 @@ use std::io::Cursor;
 
 use tiny_http::{Header, Response};
 
+/// What our pages may do. No script but our own files, so that text from an event stays text even if a page
+/// had a bug; no frames, so that nobody can lay our switches under their own buttons; no forms that leave, so
+/// that a key cannot end up in an address. Icons are inlined, and older browsers do not count a socket to the
+/// page's own host as `'self'`.
+const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
 /// See the module's text.
 pub struct Reply {
     status: u16,
@@ -21,9 +28,13 @@ impl Reply {
         Reply::new(status, "application/json", body)
     }
 
-    /// A static file; browsers ask again whether it has changed.
+    /// A static file; browsers ask again whether it has changed, and are told what its page may do.
     pub fn file(kind: &'static str, body: &str) -> Reply {
-        Reply::new(200, kind, body.as_bytes().to_vec()).with("Cache-Control", "no-cache")
+        Reply::new(200, kind, body.as_bytes().to_vec())
+            .with("Cache-Control", "no-cache")
+            .with("Content-Security-Policy", PAGE_POLICY)
+            .with("X-Frame-Options", "DENY")
+            .with("Referrer-Policy", "no-referrer")
     }
 
     pub fn new(status: u16, kind: &'static str, body: Vec<u8>) -> Reply {
