@@ -120,7 +120,10 @@ fn deep_nesting_and_huge_members_up_to_the_limit_are_answered() {
         format!("{{\"action\":\"READ_MEMORY\",\"x\":{}}}", deep("[", "]", 40)),
         format!("{{\"action\":{}}}", deep("[", "]", 40)),
         format!("{{\"action\":\"READ_PIN_CONFIGURATIONS\",\"params\":{{\"pins\":{}}}}}", deep("[", "]", 80)),
-        format!("{{\"action\":\"UPDATE_PIN_CONFIGURATIONS\",\"params\":{{\"pins\":{{\"GPIO4\":{}}}}}}}", deep("[", "]", 100)),
+        format!(
+            "{{\"action\":\"UPDATE_PIN_CONFIGURATIONS\",\"params\":{{\"pins\":{{\"GPIO4\":{}}}}}}}",
+            deep("[", "]", 100)
+        ),
         format!("{{\"action\":\"READ_MEMORY\",\"params\":NaN,\"id\":{}}}", deep("[", "]", 60)),
         format!("{{\"action\":\"{}\"}}", "A".repeat(LIMIT - 20)),
         format!("{{\"action\":\"SUBSCRIBE\",\"params\":{{\"topics\":[\"{}\"]}}}}", "t".repeat(LIMIT - 60)),

@@ -43,7 +43,8 @@ fn an_event_is_an_endrpi_message_of_its_own() {
         )
     );
     // The subscriber's own changes are news to it, too, and its requests are answered as before.
-    let update = json!({"action": "UPDATE_PIN_CONFIGURATIONS", "params": {"pins": {"GPIO5": {"io": "OUTPUT", "state": 1}}}});
+    let update =
+        json!({"action": "UPDATE_PIN_CONFIGURATIONS", "params": {"pins": {"GPIO5": {"io": "OUTPUT", "state": 1}}}});
     watcher.send(&update.to_string());
     let (first, second) = (watcher.json(), watcher.json());
     let (answer, event) = if first["action"] == "EVENT" { (second, first) } else { (first, second) };

@@ -55,9 +55,7 @@ fn all_of_bcm_0_to_27_can_be_read_and_written_by_each_of_their_names() {
         assert_eq!(read(&mut ws, json!([name]))[&name]["state"], 1.0, "{name}");
     }
     // The answer goes by the names and in the order of the request; a name twice is one member.
-    ws.send(
-        r#"{"action":"READ_PIN_CONFIGURATIONS","params":{"pins":["porch-lamp","17","pin11","GPIO17","17",17]}}"#,
-    );
+    ws.send(r#"{"action":"READ_PIN_CONFIGURATIONS","params":{"pins":["porch-lamp","17","pin11","GPIO17","17",17]}}"#);
     let line = r#"{"io":"OUTPUT","state":1.0,"pull":"FLOATING"}"#;
     let expected = format!(r#""data":{{"porch-lamp":{line},"17":{line},"pin11":{line},"GPIO17":{line}}}"#);
     let answer = ws.text();

@@ -65,10 +65,7 @@ fn readings_have_the_models_of_the_websocket_without_its_envelope() {
         assert!(ws.text().contains(&format!("\"data\":{},", answer.body)), "{}", answer.body);
     }
     let temperature = daemon.get("/system/temperature?now");
-    assert_eq!(
-        temperature.body,
-        r#"{"systemOnChip":{"quantity":48.312,"prefix":null,"unitOfMeasurement":"CELSIUS"}}"#
-    );
+    assert_eq!(temperature.body, r#"{"systemOnChip":{"quantity":48.312,"prefix":null,"unitOfMeasurement":"CELSIUS"}}"#);
     assert_eq!(daemon.get("/system/throttle").json()["underVoltageDetected"], true);
 }
 
@@ -95,7 +92,8 @@ fn a_reading_that_is_missing_is_a_500_with_its_text() {
 fn pins_are_listed_in_endrpi_s_order_and_read_one_by_one() {
     let daemon = Daemon::start(&[]);
     let body = daemon.get("/pins").body;
-    let numbers: Vec<u8> = body.split("\"GPIO").skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
+    let numbers: Vec<u8> =
+        body.split("\"GPIO").skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
     assert_eq!(
         numbers,
         [2, 3, 4, 14, 15, 17, 18, 27, 22, 23, 24, 10, 9, 25, 11, 8, 7, 5, 6, 12, 13, 19, 16, 26, 20, 21]
@@ -130,7 +128,10 @@ fn a_put_is_checked_body_first_then_pin_then_what_the_pin_needs() {
     }
     for body in [r#"{"io":"INPUT"}"#, r#"{"io":"OUTPUT","state":0}"#] {
         let answer = put(&daemon, "GPIO99", body);
-        assert_eq!((answer.status, &answer.json()["message"]), (404, &json!("Pin with BCM pin number `GPIO99` not found")));
+        assert_eq!(
+            (answer.status, &answer.json()["message"]),
+            (404, &json!("Pin with BCM pin number `GPIO99` not found"))
+        );
     }
     for (body, message) in [
         (r#"{"io":"INPUT"}"#, "No pull specified for input pin configuration"),
@@ -163,7 +164,8 @@ fn a_put_needs_the_content_type_json() {
 #[test]
 fn wrong_paths_methods_and_slashes_are_answered_as_endrpi_s_framework_does() {
     let daemon = Daemon::start(&[]);
-    for path in ["/nothing", "/system/nothing", "/Pins", "/redoc", "/pins/GPIO4/x", "/public/../Cargo.toml", "/public/"] {
+    for path in ["/nothing", "/system/nothing", "/Pins", "/redoc", "/pins/GPIO4/x", "/public/../Cargo.toml", "/public/"]
+    {
         let answer = daemon.get(path);
         assert_eq!((answer.status, answer.body.as_str()), (404, r#"{"detail":"Not Found"}"#), "{path}");
     }
@@ -366,4 +368,4 @@ fn a_socket_route_without_an_upgrade_and_an_upgrade_elsewhere_are_refused() {
     assert_eq!(answer.status, 400, "no key: {answer:?}");
     assert_eq!(daemon.get("/echo").json(), json!({"detail": "Not Found"}));
     assert_eq!(daemon.http("GET", "/echo", &upgrade, "").status, 404, "only with --debug-echo");
-    }
+}

@@ -240,11 +240,17 @@ fn every_row_of_the_error_table_has_its_text_and_its_place_in_the_order() {
         update(r#"{"GPIO4":{"io":"INPUT"}}"#, "No pull specified for input pin configuration"),
         update(r#"{"GPIO4":{"io":"INPUT","pull":null,"state":1}}"#, "No pull specified for input pin configuration"),
         update(r#"{"GPIO4":{"io":"OUTPUT"}}"#, "No state specified for output pin configuration"),
-        update(r#"{"GPIO4":{"io":"OUTPUT","state":null,"pull":"UP"}}"#, "No state specified for output pin configuration"),
+        update(
+            r#"{"GPIO4":{"io":"OUTPUT","state":null,"pull":"UP"}}"#,
+            "No state specified for output pin configuration",
+        ),
         // What is invalid anywhere comes before what is missing anywhere, and of the missing the first counts.
         update(r#"{"GPIO4":{"io":"INPUT"},"GPIO28":{"io":"INPUT","pull":"UP"}}"#, bad_params),
         update(r#"{"GPIO4":{"io":"INPUT"},"GPIO5":{"io":"OUTPUT"}}"#, "No pull specified for input pin configuration"),
-        update(r#"{"GPIO5":{"io":"OUTPUT"},"GPIO4":{"io":"INPUT"}}"#, "No state specified for output pin configuration"),
+        update(
+            r#"{"GPIO5":{"io":"OUTPUT"},"GPIO4":{"io":"INPUT"}}"#,
+            "No state specified for output pin configuration",
+        ),
     ]);
     for (request, action, error) in table {
         assert_failure(&ws.ask(&request), action, error, &request);

@@ -48,10 +48,7 @@ fn a_message_reaches_its_subscribers_in_picloud_s_form() {
         let text = ws.text();
         let message: Value = serde_json::from_str(&text).expect("JSON");
         let stamp = message["created_at"].as_str().expect("a timestamp").to_owned();
-        assert_eq!(
-            text,
-            format!(r#"{{"action":"publish","event":"door","data":"open","created_at":"{stamp}"}}"#)
-        );
+        assert_eq!(text, format!(r#"{{"action":"publish","event":"door","data":"open","created_at":"{stamp}"}}"#));
         let at = humantime::parse_rfc3339(&stamp).expect("RFC 3339");
         assert!(at >= before && at <= std::time::SystemTime::now(), "the time of its receipt: {stamp}");
     }
@@ -154,10 +151,7 @@ fn a_valid_time_and_an_action_of_the_publisher_s_own_are_forwarded() {
     for stamp in ["2015-11-25T03:40:13.433493056Z", "2026-03-02T08:15:30+01:00"] {
         let own = json!({"event": "door", "data": "x", "created_at": stamp, "action": "ring"}).to_string();
         publisher.send(&own);
-        assert_eq!(
-            ws.text(),
-            format!(r#"{{"action":"ring","event":"door","data":"x","created_at":"{stamp}"}}"#)
-        );
+        assert_eq!(ws.text(), format!(r#"{{"action":"ring","event":"door","data":"x","created_at":"{stamp}"}}"#));
         assert_eq!(post(&daemon, &own), 201);
         assert_eq!(ws.json()["created_at"], stamp);
     }

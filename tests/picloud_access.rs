@@ -74,7 +74,8 @@ fn sockets_are_refused_before_the_upgrade_with_the_same_texts() {
     assert_answer(&daemon.http("GET", "/info", &UPGRADE, ""), 401, "Invalid API Key\n");
     daemon.ws("/info?apiKey=secret").sync();
     // Without an upgrade, whoever would be let in is told what is missing.
-    for path in ["/subscribe?clientName=x&apiKey=secret", "/publish?clientName=x&apiKey=secret", "/info?apiKey=secret"] {
+    for path in ["/subscribe?clientName=x&apiKey=secret", "/publish?clientName=x&apiKey=secret", "/info?apiKey=secret"]
+    {
         let answer = daemon.get(path);
         assert!(answer.status == 400 && answer.body.starts_with("Bad Request\n"), "{path}: {answer:?}");
         let bare = daemon.get(path.split('?').next().expect("a path"));
@@ -87,9 +88,23 @@ fn a_body_that_is_no_message_is_a_400() {
     let daemon = Daemon::start(&[]);
     let long = json!({"event": "e".repeat(257), "data": ""}).to_string();
     let bodies = [
-        "", "{", "[]", "1", "\"x\"", "null", "{}", r#"{"event":""}"#, r#"{"data":"x"}"#, r#"{"event":null}"#,
-        r#"{"event":1}"#, r#"{"event":"e","data":1}"#, r#"{"event":"e","data":{}}"#, r#"{"event":"e","data":["x"]}"#,
-        r#"{"event":"e","created_at":"yesterday"}"#, r#"{"event":"e","action":7}"#, &long,
+        "",
+        "{",
+        "[]",
+        "1",
+        "\"x\"",
+        "null",
+        "{}",
+        r#"{"event":""}"#,
+        r#"{"data":"x"}"#,
+        r#"{"event":null}"#,
+        r#"{"event":1}"#,
+        r#"{"event":"e","data":1}"#,
+        r#"{"event":"e","data":{}}"#,
+        r#"{"event":"e","data":["x"]}"#,
+        r#"{"event":"e","created_at":"yesterday"}"#,
+        r#"{"event":"e","action":7}"#,
+        &long,
     ];
     for body in bodies {
         let answer = daemon.http("POST", "/publish?clientName=x", &[], body);
