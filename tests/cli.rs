@@ -195,8 +195,8 @@ fn clients_show_the_key_from_a_file_or_the_environment() {
         prepare(&mut command);
         run(&mut command)
     };
-    assert!(call(&|c| c.arg("--api-key-file").arg(&right))).status.success();
-    assert!(call(&|c| c.env("PINWIRE_API_KEY", "secret"))).status.success();
+    assert!(call(&|c| c.arg("--api-key-file").arg(&right)).status.success());
+    assert!(call(&|c| c.env("PINWIRE_API_KEY", "secret")).status.success());
     let file_first = call(&|c| c.env("PINWIRE_API_KEY", "wrong").arg("--api-key-file").arg(&right));
     assert!(file_first.status.success());
     assert_refusal(&call(&|c| c.arg("--api-key-file").arg(&wrong)), 1, &["401", "Invalid API Key"]);
