@@ -113,12 +113,11 @@ impl Relay<'_> {
     fn collect(&mut self) -> Result<(), Refusal> {
         while self.outgoing.is_empty() {
             if self.request.is_none() {
-                let Some(head) = head::parse(&self.input)? else {
-                    if self.input.len() > self.door.limits.head_bytes {
-                        return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
-                    }
-                    return Ok(());
-                };
+                let head = head::parse(&self.input)?;
+                if head.as_ref().map_or(self.input.len(), |head| head.length) > self.door.limits.head_bytes {
+                    return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
+                }
+                let Some(head) = head else { return Ok(()) };
                 check(self.door, &head)?;
                 if head.upgrade.is_some() && self.waiting_for_answer {
                     return Err(Refusal::text(400, "open a new connection for a WebSocket\n"));

@@ -106,11 +106,13 @@ fn read_head(door: &Door, reader: &mut Reader, deadline: Instant) -> Result<Opti
             }
             Ok(Got::End) | Err(_) => return Ok(None),
         }
-        if let Some(head) = head::parse(&bytes)? {
-            return Ok(Some((head, bytes)));
-        }
-        if bytes.len() > door.limits.head_bytes {
+        let head = head::parse(&bytes)?;
+        // The last read may bring the end of a head that is too large all the same.
+        if head.as_ref().map_or(bytes.len(), |head| head.length) > door.limits.head_bytes {
             return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
+        }
+        if let Some(head) = head {
+            return Ok(Some((head, bytes)));
         }
     }
 }

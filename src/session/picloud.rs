@@ -31,7 +31,7 @@ fn join(hub: &Hub, conn: &Arc<Conn>, name: String) -> MemberId {
 pub struct Subscribe {
     hub: Arc<Hub>,
     member: MemberId,
-    /// What it is subscribed to, to count it: the hub's table is the hub's.
+    /// For the limit: subscribing twice is one subscription.
     events: HashSet<Box<str>>,
 }
 
@@ -50,20 +50,23 @@ impl Conversation for Subscribe {
         match picloud::parse_ask(payload).map_err(|error| End::close(CLOSE_BAD_DATA, error))? {
             picloud::Ask::Subscribe(event) => {
                 check_length(&event)?;
-                if self.events.insert(event.as_ref().into()) {
-                    if self.events.len() > MAX_SUBSCRIPTIONS {
-                        return Err(End::close(CLOSE_POLICY, "too many subscriptions: at most 1000"));
-                    }
-                    self.hub.subscribe(self.member, Filter::Exact(event.into()));
+                if self.events.contains(&*event) {
+                    return Ok(());
                 }
+                if self.events.len() == MAX_SUBSCRIPTIONS {
+                    return Err(End::close(CLOSE_POLICY, "too many subscriptions: at most 1000"));
+                }
+                let event: Box<str> = event.into();
+                self.events.insert(event.clone());
+                self.hub.subscribe(self.member, Filter::Exact(event));
             }
             picloud::Ask::Unsubscribe(event) => {
-                if self.events.remove(event.as_ref()) {
+                if self.events.remove(&*event) {
                     self.hub.unsubscribe(self.member, Filter::Exact(event.into()));
                 }
             }
             picloud::Ask::UnsubscribeAll => {
-                self.events.clear();
+                self.events = HashSet::new();
                 self.hub.unsubscribe_all(self.member);
             }
             picloud::Ask::Ignored => {}
