@@ -271,3 +271,17 @@ fn a_page_that_shows_the_key_may_come_from_anywhere() {
     let answer = daemon.http("GET", "/pins?apiKey=secret", &[("Origin", evil.1)], "");
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
 }
+
+#[test]
+fn a_listed_page_may_ask_what_it_may_send_without_the_key() {
+    let daemon = locked_with("[front]\norigins = [\"https://panel.example\"]\n");
+    let question = |origin| {
+        let headers = [("Origin", origin), ("Access-Control-Request-Method", "PUT")];
+        daemon.http("OPTIONS", "/pins/GPIO17", &headers, "")
+    };
+    let answer = question("https://panel.example");
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("https://panel.example")));
+    assert!(answer.header("access-control-allow-methods").is_some_and(|methods| methods.contains("PUT")));
+    assert!(answer.header("access-control-allow-headers").is_some_and(|headers| headers.contains("X-API-Key")));
+    assert_eq!(question("https://elsewhere.example").status, 403);
+}

@@ -46,6 +46,15 @@ impl Reply {
         self
     }
 
+    /// A browser asks, on behalf of a page of a listed origin, what the page may send (CORS). It shows no key
+    /// in this question.
+    pub fn preflight() -> Reply {
+        Reply::new(204, "text/plain; charset=utf-8", Vec::new())
+            .with("Access-Control-Allow-Methods", "GET, POST, PUT")
+            .with("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-API-Client-Name")
+            .with("Access-Control-Max-Age", "600")
+    }
+
     /// Lets pages of a listed origin read the answer (CORS).
     pub fn for_origin(self, origin: Option<String>) -> Reply {
         match origin {

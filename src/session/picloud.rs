@@ -136,8 +136,6 @@ impl Info {
     }
 
     fn push(&self, line: &mut Line) {
-        // What this thread has left in the hub (nothing, as a rule) must be in the picture.
-        self.hub.combine();
         let present = self.hub.presence();
         let clients: Vec<picloud::Client> = present
             .iter()
