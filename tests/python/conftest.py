@@ -4,17 +4,19 @@ The binary is named by the environment variable PINWIRE. Every wait has the one 
 event itself. A daemon is ended by SIGTERM and must exit with 0, so every test also tests the shutdown.
 """
 
+import asyncio
 import json
 import os
 import pathlib
 import selectors
 import ssl
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
 import pytest
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 # How long any single thing may take, in seconds.
 LIMIT = 20
@@ -42,6 +44,53 @@ def first_line(process, stream):
             process.kill()
             raise TimeoutError(f"{process.args} said nothing within {LIMIT} s")
     return stream.readline()
+
+
+# All WebSocket clients live in one thread. The `websockets` package has a client with threads of its own as well,
+# but two threads in one TLS connection of Python's lose a write now and then, whatever the server.
+LOOP = asyncio.new_event_loop()
+threading.Thread(target=LOOP.run_forever, name="clients", daemon=True).start()
+
+
+def in_loop(coroutine):
+    return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, LIMIT), LOOP).result()
+
+
+class Client:
+    """A client of the `websockets` package, to be used in a `with`. Each call has the limit."""
+
+    def __init__(self, *arguments, **more):
+        self.opening = arguments, more
+
+    def __enter__(self):
+        arguments, more = self.opening
+
+        async def open():
+            return await connect(*arguments, **more)
+
+        self.connection = in_loop(open())
+        return self
+
+    def __exit__(self, *_):
+        in_loop(self.connection.close())
+
+    @property
+    def local_address(self):
+        return self.connection.local_address
+
+    def send(self, message):
+        in_loop(self.connection.send(message))
+
+    def recv(self):
+        return in_loop(self.connection.recv())
+
+    def settle(self):
+        """Returns when the daemon has acted on everything sent so far."""
+
+        async def round_trip():
+            await (await self.connection.ping())
+
+        in_loop(round_trip())
 
 
 class Daemon:
@@ -90,8 +139,7 @@ class Daemon:
         assert status == 0
 
     def ws(self, path, headers=None, **more):
-        """A `websockets` client; to be used in a `with`."""
-        return connect(
+        return Client(
             self.ws_url + path,
             additional_headers=headers,
             ssl=self.context,
@@ -150,15 +198,10 @@ def start(request, tmp_path):
 
 def receive(socket):
     """The next message of a socket, as JSON."""
-    return json.loads(socket.recv(timeout=LIMIT))
+    return json.loads(socket.recv())
 
 
 def ask(socket, message):
     """Sends a request, or text as it is, and returns the next message."""
     socket.send(message if isinstance(message, str) else json.dumps(message))
     return receive(socket)
-
-
-def settle(socket):
-    """Returns when the daemon has acted on everything sent so far."""
-    assert socket.ping().wait(LIMIT), "no pong"

@@ -25,6 +25,8 @@ class BrowserClient:
 
     def __enter__(self):
         self.socket = self.connecting.__enter__()
+        # The handshake is answered a moment before the events begin.
+        self.socket.settle()
         return self
 
     def __exit__(self, *end):
@@ -79,25 +81,19 @@ def test_a_stopping_daemon_says_so_and_closes_with_1001(start):
 
 def test_a_pin_update_on_one_socket_appears_on_ws_and_in_pinwire_watch(start):
     daemon = start(config=LED)
-    watch = subprocess.Popen(
-        daemon.command("watch", "--count", 2, "gpio.*"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(),
-    )
-    try:
-        said = first_line(watch, watch.stderr)
-        assert said.startswith("watching gpio.*"), said
-        with daemon.ws("/") as endrpi, BrowserClient(daemon, "/ws?types=gpio.*") as browser:
-            for pin, state in [("GPIO18", 1), ("GPIO23", 1)]:
-                set_pin(endrpi, pin, state)
-            shown = [browser.next("gpio.state.changed")["data"] for _ in range(2)]
-        lines, errors = watch.communicate(timeout=LIMIT)
-    finally:
-        watch.kill()
-        watch.wait()
+    command = daemon.command("watch", "--count", 2, "gpio.*")
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=clean_environment(), **pipes) as watch:
+        try:
+            said = first_line(watch, watch.stderr)
+            assert said.startswith("watching gpio.*"), said
+            with daemon.ws("/") as endrpi, BrowserClient(daemon, "/ws?types=gpio.*") as browser:
+                for pin, state in [("GPIO18", 1), ("GPIO23", 1)]:
+                    set_pin(endrpi, pin, state)
+                shown = [browser.next("gpio.state.changed")["data"] for _ in range(2)]
+            lines, errors = watch.communicate(timeout=LIMIT)
+        finally:
+            watch.kill()
     assert watch.returncode == 0, errors
     watched = [json.loads(line) for line in lines.splitlines()]
     assert [event["data"] for event in watched] == shown

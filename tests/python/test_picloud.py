@@ -8,7 +8,7 @@ import time
 
 import picloud_client
 import pytest
-from conftest import LIMIT, receive, settle
+from conftest import LIMIT, receive
 from websockets.exceptions import ConnectionClosed
 
 QUICK_INFO = '[picloud]\ninfo_interval = "50ms"\n'
@@ -17,7 +17,7 @@ QUICK_INFO = '[picloud]\ninfo_interval = "50ms"\n'
 def subscribe(socket, *events):
     for event in events:
         socket.send(json.dumps({"action": "subscribe", "event": event}))
-    settle(socket)
+    socket.settle()
 
 
 def publish(socket, event, data):
@@ -74,7 +74,7 @@ def test_two_clients_and_an_http_post_exchange_events(start):
         assert {"connected_at", "ip_address", "client_name"} == set(entry)
 
         panel.send('{"action":"unsubscribe","event":"door"}')
-        settle(panel)
+        panel.settle()
         post(daemon, "door", "ajar")
         post(daemon, "window", "ajar")
         assert receive(panel)["event"] == "window"
@@ -90,6 +90,7 @@ def test_a_client_that_never_reads_disturbs_nobody_and_is_cut(start):
     deaf_socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     host, port = daemon.address.split(":")
     deaf_socket.connect((host, int(port)))
+    deaf_socket.setblocking(False)
     with (
         daemon.ws("/subscribe?clientName=deaf", sock=deaf_socket, max_queue=1) as deaf,
         daemon.ws("/subscribe?clientName=panel") as panel,
