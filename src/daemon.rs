@@ -179,7 +179,8 @@ impl Daemon {
 
 fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
     hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
-    hub.combine();
+    // Not `combine`: a busy hub would take it in after the Close that follows a shutdown's announcement.
+    hub.drain();
 }
 
 /// The reason without the number, and with the fix where there is a usual one.

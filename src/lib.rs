@@ -65,6 +65,8 @@
 //! - A session gives its stack's unused pages back after the handshake and when it has been idle: with them an
 //!   idle connection costs 28 KiB, without them 18.
 #![deny(unsafe_code)]
+// Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod types;
 

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
 #![deny(unsafe_code)]
+// Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::process::ExitCode;
 

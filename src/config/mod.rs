@@ -1,6 +1,6 @@
 //! What the configuration means: one struct per room, all values checked.
 //!
-//! `raw` holds what was written in the file; [`load`] layers flags, environment and file in that order over the
+//! `raw` holds what was written in the file; [`load()`] layers flags, environment and file in that order over the
 //! defaults and is the only way from them to a [`Config`]. After it, a bad value cannot exist.
 
 mod access;

@@ -1,7 +1,7 @@
 //! A connection: one socket, plain or TLS, with one reader and any number of writers.
 //!
 //! Writers never block. Each write goes through the connection's **outbox**, a short lock around a
-//! non-blocking send; what the kernel does not take waits in a bounded backlog, and the one [`flusher`]
+//! non-blocking send; what the kernel does not take waits in a bounded backlog, and the one [`Flusher`]
 //! thread waits for writability of exactly the sockets that have a backlog. So bytes are written by the
 //! thread that has them, a stalled peer costs its own backlog and nothing else, and frames never interleave.
 //!

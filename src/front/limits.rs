@@ -146,9 +146,9 @@ mod tests {
     #[test]
     fn descriptors_are_counted_by_kind() {
         let slots = Arc::new(Slots::new(100, 100, RESERVED_DESCRIPTORS + 5));
-        let mut relayed = slots.enter(ip("127.0.0.1")).ok().expect("room");
+        let mut relayed = slots.enter(ip("127.0.0.1")).expect("room");
         assert!(relayed.widen().is_ok());
-        let mut other = slots.enter(ip("127.0.0.1")).ok().expect("room");
+        let mut other = slots.enter(ip("127.0.0.1")).expect("room");
         assert_eq!(other.widen(), Err(Full::Descriptors));
         assert_eq!(slots.enter(ip("127.0.0.1")).err(), Some(Full::Descriptors));
         drop(relayed);

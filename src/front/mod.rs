@@ -275,10 +275,13 @@ impl Visitor {
     }
 }
 
+/// By connection id: the connection, and whether it has become a WebSocket.
+type Inside = HashMap<u64, (Weak<Conn>, Arc<AtomicBool>)>;
+
 /// Everyone who is in, for the shutdown.
 #[derive(Default)]
 struct Visitors {
-    inside: Mutex<HashMap<u64, (Weak<Conn>, Arc<AtomicBool>)>>,
+    inside: Mutex<Inside>,
     gone: Condvar,
     closing: AtomicBool,
 }
@@ -316,7 +319,7 @@ impl Visitors {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Weak<Conn>, Arc<AtomicBool>)>> {
+    fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

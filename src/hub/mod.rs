@@ -182,6 +182,19 @@ impl Hub {
         }
     }
 
+    /// Sends all that waits now, and waits for whoever is at it: afterwards everything left in the hub before
+    /// this call is sent. For the shutdown, whose next step ends the connections.
+    pub fn drain(&self) {
+        // The inbox is in order and bounded, so this many batches reach past what is in it; more may be coming.
+        for _ in 0..=INBOX / BATCH {
+            let mut core = self.lock();
+            if self.inbox.1.is_empty() {
+                return;
+            }
+            core.work(&self.inbox.1);
+        }
+    }
+
     /// PiCloud's view of who is connected: every PiCloud member with the events it subscribes to.
     pub fn presence(&self) -> Vec<Presence> {
         let mut core = self.lock();

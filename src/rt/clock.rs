@@ -1,4 +1,5 @@
 //! The two clocks: wall time for people, monotonic time for deadlines.
+#![allow(clippy::disallowed_methods)] // the one place
 
 use std::time::{Instant, SystemTime};
 

@@ -2,6 +2,7 @@
 //!
 //! Two kinds: a **workshop** thread belongs to the daemon, and its crash ends the process with exit code 1
 //! (systemd is the supervisor); a **visitor** thread serves one connection, and its crash ends only that.
+#![allow(clippy::disallowed_methods)] // the one place where threads start
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};

@@ -1,6 +1,6 @@
 //! A visitor on a WebSocket: the loop that reads, the keep-alive, and how it ends.
 //!
-//! One thread per visitor, and it waits in one place: [`Stream::read`], where tungstenite asks for more
+//! One thread per visitor, and it waits in one place: `Stream::read`, where tungstenite asks for more
 //! bytes. Before it waits there, everything that the messages so far have caused is sent: all answers in one
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.

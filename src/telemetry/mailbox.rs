@@ -151,7 +151,7 @@ impl Device {
         match std::mem::replace(&mut *state, State::Taken) {
             State::Open(device) => Some(Some(device)),
             State::Closed => Some(None),
-            State::Resting(since) if since.elapsed() >= REST => Some(None),
+            State::Resting(since) if clock::now().saturating_duration_since(since) >= REST => Some(None),
             State::Resting(since) => {
                 *state = State::Resting(since);
                 None

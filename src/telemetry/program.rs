@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::rt::clock;
+
 /// The most a run may print; `vcgencmd` itself has room for no more.
 const MAX_OUTPUT_BYTES: usize = 1024;
 
@@ -43,7 +45,7 @@ pub enum Failure {
 /// # Errors
 /// See [`Failure`].
 pub fn run(program: &Path, arguments: &[&str], deadline: Duration, cancel: BorrowedFd<'_>) -> Result<String, Failure> {
-    let ends = Instant::now() + deadline;
+    let ends = clock::now() + deadline;
     // In a process group of its own, so that children of the program can be ended with it.
     let mut child = Command::new(program)
         .args(arguments)
@@ -100,7 +102,7 @@ fn listen(child: &mut Child, ends: Instant, cancel: BorrowedFd<'_>) -> Result<Op
 /// Waits until one of `fds` is ready; `false` when it is `ends` before that.
 fn wait(fds: &mut [PollFd<'_>], ends: Instant) -> io::Result<bool> {
     loop {
-        let left = ends.saturating_duration_since(Instant::now());
+        let left = ends.saturating_duration_since(clock::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         match poll(fds, Some(&left)) {
             Ok(ready) => return Ok(ready > 0),

@@ -8,7 +8,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -19,6 +18,7 @@ use super::firmware::{Answer, Question};
 use super::program::{self, Failure};
 use crate::config;
 use crate::rt::clock;
+use crate::rt::worker::Worker;
 
 /// How long a session waits for the first value after a sleep. `vcgencmd` needs some milliseconds; a client
 /// should have a failure text before it loses patience.
@@ -31,9 +31,6 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(1);
 /// How long after the last question the thread goes on refreshing the answers.
 const KEEP_REFRESHING: Duration = Duration::from_secs(60);
 
-/// Starting a program is the deepest thing that the thread does; it needs a few KiB.
-const STACK_BYTES: usize = 128 * 1024;
-
 /// The program, if there is one, and the thread that runs it, if it was needed.
 pub struct Vcgencmd {
     program: Program,
@@ -41,7 +38,7 @@ pub struct Vcgencmd {
     deadline: Duration,
     keep_refreshing: Duration,
     board: Arc<Board>,
-    worker: Mutex<Worker>,
+    thread: Mutex<Thread>,
 }
 
 /// Where the program is.
@@ -53,16 +50,14 @@ enum Program {
     Nowhere,
 }
 
-enum Worker {
+enum Thread {
     NotStarted,
     Running {
         /// Wakes it; dropping it ends it.
         wake: Sender<()>,
         /// Ends the run that is under way.
         cancel: Arc<OwnedFd>,
-        /// Disconnected when it has ended.
-        ended: Receiver<()>,
-        thread: JoinHandle<()>,
+        worker: Worker,
     },
     Stopped,
 }
@@ -81,7 +76,7 @@ impl Vcgencmd {
             deadline: settings.firmware_deadline,
             keep_refreshing: KEEP_REFRESHING,
             board: Arc::default(),
-            worker: Mutex::new(Worker::NotStarted),
+            thread: Mutex::new(Thread::NotStarted),
         }
     }
 
@@ -102,18 +97,14 @@ impl Vcgencmd {
     /// Ends the run that may be under way, and the thread; waits for it up to [`STOP_DEADLINE`]. Afterwards
     /// there are no answers.
     pub fn stop(&self) {
-        let worker = std::mem::replace(&mut *lock(&self.worker), Worker::Stopped);
+        let thread = std::mem::replace(&mut *lock(&self.thread), Thread::Stopped);
         self.board.close();
-        let Worker::Running { wake, cancel, ended, thread } = worker else { return };
+        let Thread::Running { wake, cancel, worker } = thread else { return };
         drop(wake);
         if let Err(error) = rustix::io::write(&cancel, &1u64.to_ne_bytes()) {
             log::debug!("the vcgencmd run could not be cancelled: {error}");
         }
-        match ended.recv_timeout(STOP_DEADLINE) {
-            Err(RecvTimeoutError::Timeout) => log::warn!("the vcgencmd thread does not end; it is left behind"),
-            // A crash was reported by the thread itself.
-            _ => drop(thread.join()),
-        }
+        worker.join(STOP_DEADLINE);
     }
 
     fn program(&self) -> Option<PathBuf> {
@@ -126,22 +117,21 @@ impl Vcgencmd {
 
     /// Starts the thread if this is the first time, and tells it that somebody waits.
     fn wake(&self, program: PathBuf) {
-        let mut worker = lock(&self.worker);
-        if let Worker::NotStarted = *worker {
+        let mut thread = lock(&self.thread);
+        if let Thread::NotStarted = *thread {
             match self.start(program) {
-                Ok(running) => *worker = running,
+                Ok(running) => *thread = running,
                 Err(error) => return log::debug!("the vcgencmd thread could not be started: {error}"),
             }
         }
-        if let Worker::Running { wake, .. } = &*worker {
+        if let Thread::Running { wake, .. } = &*thread {
             // One waiting call is enough; a full channel has it.
             let _ = wake.try_send(());
         }
     }
 
-    fn start(&self, program: PathBuf) -> std::io::Result<Worker> {
+    fn start(&self, program: PathBuf) -> std::io::Result<Thread> {
         let (wake, woken) = bounded(1);
-        let (ends, ended) = bounded(0);
         let cancel = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let mut runner = Runner {
             program,
@@ -154,11 +144,9 @@ impl Vcgencmd {
             failing: [false; Question::ALL.len()],
         };
         let board = Arc::clone(&self.board);
-        let thread = std::thread::Builder::new().name("vcgencmd".into()).stack_size(STACK_BYTES).spawn(move || {
-            let _ends: Sender<()> = ends;
-            board.guard(|| runner.run());
-        })?;
-        Ok(Worker::Running { wake, cancel, ended, thread })
+        // The guard stands inside the worker's own, so a crash costs these answers and not the daemon.
+        let worker = Worker::spawn("vcgencmd", move || board.guard(|| runner.run()))?;
+        Ok(Thread::Running { wake, cancel, worker })
     }
 }
 
@@ -251,7 +239,7 @@ mod tests {
     }
 
     fn is_started(vcgencmd: &Vcgencmd) -> bool {
-        matches!(*lock(&vcgencmd.worker), Worker::Running { .. })
+        matches!(*lock(&vcgencmd.thread), Thread::Running { .. })
     }
 
     fn text(text: &str) -> Option<Answer> {
