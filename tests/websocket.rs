@@ -188,10 +188,8 @@ fn what_comes_before_a_close_is_answered_and_what_comes_after_is_not() {
 fn the_answer_to_the_handshake_is_that_of_the_rfc_and_names_no_extension() {
     let daemon = daemon();
     let mut stream = daemon.tcp();
-    let request = robust::upgrade_request(daemon.addr, "/echo").replace(
-        "\r\n\r\n",
-        "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
-    );
+    let request = robust::upgrade_request(daemon.addr, "/echo")
+        .replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n");
     send(&mut stream, request.as_bytes());
     let head = read_head(&mut stream);
     let lower = head.to_ascii_lowercase();

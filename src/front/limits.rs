@@ -62,7 +62,8 @@ impl Slots {
         if state.connections_left == 0 {
             return Err(Full::Connections);
         }
-        if state.descriptors_left == 0 {
+        // Were the last ones given to connections that have asked nothing yet, none of them could be served.
+        if state.descriptors_left <= RELAY_DESCRIPTORS {
             return Err(Full::Descriptors);
         }
         if !address.is_loopback() {
@@ -145,12 +146,12 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted_by_kind() {
-        let slots = Arc::new(Slots::new(100, 100, RESERVED_DESCRIPTORS + 5));
+        let slots = Arc::new(Slots::new(100, 100, RESERVED_DESCRIPTORS + 2 + RELAY_DESCRIPTORS));
         let mut relayed = slots.enter(ip("127.0.0.1")).ok().expect("room");
-        assert!(relayed.widen().is_ok());
         let mut other = slots.enter(ip("127.0.0.1")).ok().expect("room");
-        assert_eq!(other.widen(), Err(Full::Descriptors));
         assert_eq!(slots.enter(ip("127.0.0.1")).err(), Some(Full::Descriptors));
+        assert!(relayed.widen().is_ok(), "there is always room to serve one of those who are in");
+        assert_eq!(other.widen(), Err(Full::Descriptors));
         drop(relayed);
         assert!(other.widen().is_ok());
     }

@@ -92,6 +92,11 @@ impl Relay<'_> {
         self.upstream.set_nonblocking(true).map_err(|_| None)?;
         loop {
             self.collect().map_err(Some)?;
+            if self.visitor_done && self.outgoing.is_empty() {
+                // Only now: whole requests that came with the visitor's last bytes are sent on first. The HTTP
+                // server answers what it has and then ends its side too, and that is the end.
+                let _ = self.upstream.shutdown(std::net::Shutdown::Write);
+            }
             let deadline = self.since + self.limit();
             let now = clock::now();
             if now >= deadline {
@@ -225,10 +230,6 @@ impl Relay<'_> {
                 Ok(Got::Nothing) => return Ok(()),
                 Ok(Got::End) => {
                     self.visitor_done = true;
-                    // Answers under way are still delivered; without any there is nothing left to do.
-                    if !self.waiting_for_answer && self.outgoing.is_empty() {
-                        return Err(None);
-                    }
                     return Ok(());
                 }
                 Err(_) => return Err(None),
@@ -246,9 +247,6 @@ impl Relay<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-        }
-        if self.visitor_done {
-            let _ = self.upstream.shutdown(std::net::Shutdown::Write);
         }
         Ok(())
     }
