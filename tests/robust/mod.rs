@@ -3,7 +3,7 @@
 
 pub mod tls;
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -97,15 +97,14 @@ pub fn close_code(stream: &mut impl Read) -> Option<u16> {
     }
 }
 
-/// Every frame is whole up to the end of the stream; returns the close code, if one came.
-pub fn drain_frames(stream: &mut impl Read) -> Option<u16> {
-    let mut code = None;
-    while let Some((first, payload)) = read_frame(stream) {
-        if first & 0xF == CLOSE {
-            code = Some(payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code)));
-        }
-    }
-    code
+/// Reads whole frames to the Close, answers it, and sees the connection end; returns the code. `None` when the
+/// stream ends without a Close.
+pub fn closed(stream: &mut TcpStream) -> Option<u16> {
+    let mut frames = BufReader::new(stream);
+    let code = close_code(&mut frames)?;
+    let _ = frames.get_mut().write_all(&close(code, ""));
+    assert_eq!(read_frame(&mut frames), None, "nothing comes after a Close");
+    Some(code)
 }
 
 /// The request for a WebSocket, with the key of RFC 6455's example.
@@ -155,11 +154,13 @@ pub fn upgraded<S: Read + Write>(mut stream: S, addr: SocketAddr, path: &str) ->
     stream
 }
 
-/// A connection whose receive buffer is small, so that not reading it is noticed soon.
+/// A connection whose buffers are small, so that not reading is noticed soon. (Much smaller ones make the kernel
+/// wait for its probe timer once reading begins.)
 pub fn small_tcp(addr: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
-    sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a small buffer");
+    sockopt::set_socket_recv_buffer_size(&socket, 32 * 1024).expect("a small buffer");
+    sockopt::set_socket_send_buffer_size(&socket, 32 * 1024).expect("a small buffer");
     connect(&socket, &addr).expect("connects");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
