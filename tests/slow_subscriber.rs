@@ -270,7 +270,8 @@ fn who_reads_its_answers_late_but_in_time_gets_all_of_them() {
 #[test]
 fn an_http_client_that_never_reads_its_answers_is_ended_without_a_websocket_frame() {
     let config = "[front]\nresponse_deadline = \"1s\"\nidle_deadline = \"1s\"\nhead_deadline = \"1s\"\n\
-                  [session]\nmessage_deadline = \"1s\"\nsend_buffer_bytes = 16384\nbacklog_bytes = 16384\n";
+                  [session]\nmessage_deadline = \"1s\"\nsend_buffer_bytes = 16384\nbacklog_bytes = 16384\n\
+                  close_deadline = \"15s\"\n";
     let daemon = Daemon::with_config(config, &[]);
     assert_eq!(daemon.get("/health").status, 200); // what is made once is not counted as left behind
     let before = Held::by(daemon.pid());
@@ -281,9 +282,10 @@ fn an_http_client_that_never_reads_its_answers_is_ended_without_a_websocket_fram
     let began = Instant::now();
     assert_eq!(daemon.get("/health").status, 200);
     assert!(began.elapsed() < HONEST);
-    before.wait_for_return(daemon.pid());
+    wait_until(LIMIT, "it is cut", || daemon.log().contains("does not read its answers"));
     let mut bytes = Vec::new();
     let _ = greedy.read_to_end(&mut bytes);
+    before.wait_for_return(daemon.pid());
     let text = String::from_utf8_lossy(&bytes);
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     assert!(!text.contains("slow:") && !bytes.contains(&(FIN | CLOSE)), "{}", &text[text.len().saturating_sub(300)..]);
