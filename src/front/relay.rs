@@ -269,11 +269,15 @@ impl Relay<'_> {
     }
 }
 
-/// Copies a request, without `Expect`: that one is answered here, and tiny_http would answer it again.
+/// Copies a request, without `Expect` (that one is answered here, and tiny_http would answer it again) and
+/// without the offer of another protocol: it is not taken up, and tiny_http would wait for that protocol's bytes
+/// with one of its few threads.
 fn forward(request: &[u8], head: usize, out: &mut Vec<u8>) {
     for line in request[..head].split_inclusive(|b| *b == b'\n') {
-        let is_expect = line.len() > 7 && line[..7].eq_ignore_ascii_case(b"expect:");
-        if !is_expect {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        let is_offer = || line.to_ascii_lowercase().windows(7).any(|word| word == b"upgrade");
+        let dropped = name.eq_ignore_ascii_case(b"expect") || name.eq_ignore_ascii_case(b"connection") && is_offer();
+        if !dropped {
             out.extend_from_slice(line);
         }
     }
@@ -283,6 +287,18 @@ fn forward(request: &[u8], head: usize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_forwarded_without_an_offer_of_another_protocol() {
+        let mut out = Vec::new();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nCONNECTION: keep-alive, Upgrade\r\nA: upgrade\r\n\r\n";
+        forward(request, request.len(), &mut out);
+        assert_eq!(out, b"GET / HTTP/1.1\r\nHost: a\r\nA: upgrade\r\n\r\n");
+        let request = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+        out.clear();
+        forward(request, request.len(), &mut out);
+        assert_eq!(out, request);
+    }
 
     #[test]
     fn a_request_is_forwarded_without_expect() {
