@@ -121,6 +121,17 @@ fn an_offer_of_another_protocol_is_not_taken_up_and_holds_nobody() {
 }
 
 #[test]
+fn a_head_with_bare_line_feeds_is_answered_like_any_other() {
+    let daemon = Daemon::start(&[]);
+    let mut stream = daemon.tcp();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+    for _ in 0..2 {
+        stream.write_all(GET.replace("\r\n", "\n").as_bytes()).expect("sent");
+        assert_eq!(read_answer(&mut stream).0, 200);
+    }
+}
+
+#[test]
 fn max_connections_are_in_and_the_next_one_is_told_so() {
     let daemon = Daemon::with_config("[front]\nmax_connections = 3\n", &[]);
     let mut inside: Vec<Ws> = (0..3).map(|_| daemon.ws("/")).collect();

@@ -104,10 +104,8 @@ fn honest(mut once: impl FnMut() + Send + 'static, until: Instant) -> JoinHandle
 fn three_hundred_slow_clients_disturb_nobody_and_leave_nothing_behind() {
     let (config, lasts) = if robust::full() { ("", 30) } else { (SHORT, 4) };
     let daemon = Daemon::with_config(config, &[]);
-    // One of each first: what is made once is not counted as left behind.
-    assert_eq!(daemon.get("/health").status, 200);
     daemon.ws("/").ask(r#"{"action":"READ_MEMORY"}"#);
-    let before = Held::by(daemon.pid());
+    let before = Held::by_idle(&daemon);
 
     let addr = daemon.addr;
     let (all_in, wait_for_all) = channel();
@@ -145,7 +143,7 @@ fn http(addr: SocketAddr) {
 #[test]
 fn half_open_connections_that_never_say_anything_are_ended() {
     let daemon = Daemon::with_config(SHORT, &[]);
-    let before = Held::by(daemon.pid());
+    let before = Held::by_idle(&daemon);
     let mut silent: Vec<TcpStream> = (0..EACH).map(|_| daemon.tcp()).collect();
     for stream in &mut silent {
         assert_eq!(std::io::Read::read(stream, &mut [0]).expect("ended without a word"), 0);

@@ -72,7 +72,7 @@ fn endrpi_number(message: &Value, _: usize) -> Option<usize> {
 fn level_number(event: &Value, expected: usize) -> Option<usize> {
     (event["type"] == "gpio.state.changed").then(|| {
         let is_high = event["data"]["state"].as_str().is_some_and(|state| state.eq_ignore_ascii_case("high"));
-        assert_eq!(is_high, expected % 2 == 0, "lost or out of order: {event}");
+        assert_eq!(is_high, expected.is_multiple_of(2), "lost or out of order: {event}");
         expected
     })
 }
@@ -132,8 +132,7 @@ fn stalled_subscribers_that_never_come_back_are_gone_after_the_close_deadline() 
     let daemon = Daemon::with_config(config, &[]);
     let mut publisher = daemon.ws("/publish?clientName=publisher");
     publisher.sync();
-    assert_eq!(daemon.get("/health").status, 200); // what is made once is not counted as left behind
-    let before = Held::by(daemon.pid());
+    let before = Held::by_idle(&daemon);
     let stalled: Vec<_> = (0..10).map(|_| stalled(&daemon, KINDS[0].0, SUBSCRIBE)).collect();
     for n in 0..1000 {
         publish(&mut publisher, &numbered(n));
@@ -273,8 +272,7 @@ fn an_http_client_that_never_reads_its_answers_is_ended_without_a_websocket_fram
                   [session]\nmessage_deadline = \"1s\"\nsend_buffer_bytes = 16384\nbacklog_bytes = 16384\n\
                   close_deadline = \"15s\"\n";
     let daemon = Daemon::with_config(config, &[]);
-    assert_eq!(daemon.get("/health").status, 200); // what is made once is not counted as left behind
-    let before = Held::by(daemon.pid());
+    let before = Held::by_idle(&daemon);
     let mut greedy = small_tcp(daemon.addr);
     greedy.set_write_timeout(Some(Duration::from_millis(200))).expect("a limit");
     let requests = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);

@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn descriptors_are_counted_by_kind() {
         let slots = Arc::new(Slots::new(100, 100, RESERVED_DESCRIPTORS + 2 + RELAY_DESCRIPTORS));
-        let mut relayed = slots.enter(ip("127.0.0.1")).ok().expect("room");
-        let mut other = slots.enter(ip("127.0.0.1")).ok().expect("room");
+        let mut relayed = slots.enter(ip("127.0.0.1")).expect("room");
+        let mut other = slots.enter(ip("127.0.0.1")).expect("room");
         assert_eq!(slots.enter(ip("127.0.0.1")).err(), Some(Full::Descriptors));
         assert!(relayed.widen().is_ok(), "there is always room to serve one of those who are in");
         assert_eq!(other.widen(), Err(Full::Descriptors));

@@ -271,14 +271,16 @@ impl Relay<'_> {
 
 /// Copies a request, without `Expect` (that one is answered here, and tiny_http would answer it again) and
 /// without the offer of another protocol: it is not taken up, and tiny_http would wait for that protocol's bytes
-/// with one of its few threads.
+/// with one of its few threads. Lines end as tiny_http needs it: it would wait for ever for the end of a line
+/// that has no carriage return, which httparse takes.
 fn forward(request: &[u8], head: usize, out: &mut Vec<u8>) {
     for line in request[..head].split_inclusive(|b| *b == b'\n') {
         let name = line.split(|b| *b == b':').next().unwrap_or_default();
         let is_offer = || line.to_ascii_lowercase().windows(7).any(|word| word == b"upgrade");
         let dropped = name.eq_ignore_ascii_case(b"expect") || name.eq_ignore_ascii_case(b"connection") && is_offer();
         if !dropped {
-            out.extend_from_slice(line);
+            out.extend_from_slice(line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line));
+            out.extend_from_slice(b"\r\n");
         }
     }
     out.extend_from_slice(&request[head..]);

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::common::{LIMIT, tcp};
+use crate::common::{Daemon, LIMIT, tcp};
 
 pub const TEXT: u8 = 0x1;
 pub const BINARY: u8 = 0x2;
@@ -213,6 +213,14 @@ impl Held {
     pub fn by(pid: u32) -> Held {
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").count();
         Held { threads: status(pid, "Threads:"), descriptors }
+    }
+
+    /// What an idle daemon holds once it has served: threads that are made once are not counted as left behind.
+    pub fn by_idle(daemon: &Daemon) -> Held {
+        for _ in 0..2 {
+            assert_eq!(daemon.get("/health").status, 200);
+        }
+        Held::by(daemon.pid())
     }
 
     /// Waits until the process holds no more than this again.
