@@ -99,6 +99,23 @@ fn serves_again(daemon: &Daemon) {
     });
 }
 
+#[test]
+fn a_burst_of_kept_alive_connections_is_answered_on_each_at_once() {
+    let daemon = Daemon::start(&[]);
+    for _ in 0..10 {
+        let mut all: Vec<TcpStream> = (0..40).map(|_| tcp(daemon.addr)).collect();
+        let began = Instant::now();
+        for stream in &mut all {
+            stream.write_all(GET.as_bytes()).expect("sent");
+        }
+        for stream in &mut all {
+            stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit");
+            assert_eq!(read_answer(stream).0, 200);
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+}
+
 /// What curl sends with `--http2`, and any client may: tiny_http would wait for the new protocol's bytes.
 #[test]
 fn an_offer_of_another_protocol_is_not_taken_up_and_holds_nobody() {

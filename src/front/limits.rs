@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// directory, certificates on reload, a child's pipes, the connection being turned away.
 pub const RESERVED_DESCRIPTORS: usize = 16;
 
-/// Descriptors a relayed HTTP connection needs besides its own: our end of the private connection, and the
-/// HTTP server's two (it duplicates the one it accepts).
+/// Descriptors an HTTP request under way needs besides its connection's own: our end of the private connection,
+/// and the HTTP server's two (it duplicates the one it accepts).
 pub const RELAY_DESCRIPTORS: usize = 3;
 
 /// The counters.
@@ -91,7 +91,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes the descriptors a relayed connection needs.
+    /// Takes the descriptors a request under way needs.
     ///
     /// # Errors
     /// There are not enough.
@@ -100,6 +100,12 @@ impl Slot {
         state.descriptors_left = state.descriptors_left.checked_sub(RELAY_DESCRIPTORS).ok_or(Full::Descriptors)?;
         self.descriptors += RELAY_DESCRIPTORS;
         Ok(())
+    }
+
+    /// Gives back what [`Slot::widen`] took.
+    pub fn narrow(&mut self) {
+        self.descriptors -= RELAY_DESCRIPTORS;
+        self.slots.lock().descriptors_left += RELAY_DESCRIPTORS;
     }
 }
 
@@ -152,7 +158,10 @@ mod tests {
         assert_eq!(slots.enter(ip("127.0.0.1")).err(), Some(Full::Descriptors));
         assert!(relayed.widen().is_ok(), "there is always room to serve one of those who are in");
         assert_eq!(other.widen(), Err(Full::Descriptors));
-        drop(relayed);
+        relayed.narrow();
         assert!(other.widen().is_ok());
+        drop((relayed, other));
+        let (mut third, _fourth) = (slots.enter(ip("127.0.0.1")).expect("room"), slots.enter(ip("127.0.0.1")));
+        assert!(third.widen().is_ok(), "all of it was given back");
     }
 }
