@@ -11,9 +11,9 @@ use signal_hook::iterator::Signals;
 
 use crate::auth::Gate;
 use crate::config::Config;
-use crate::conn::Shared;
+use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
-use crate::front::{self, Door, Listener, Origins, Tls};
+use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::Gpio;
 use crate::hub::Hub;
 use crate::rt::clock;

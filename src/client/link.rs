@@ -153,16 +153,14 @@ impl Link {
         let connection = ClientConnection::new(Arc::clone(config), name).map_err(|e| ClientError(e.to_string()))?;
         let mut stream = StreamOwned::new(connection, stream);
         // Done here so that a certificate's fault is told as one, not as a broken handshake of what comes next.
-        stream.flush().map_err(|error| ClientError(format!("TLS with {}:{}: {error}", self.host, self.port)))?;
         while stream.conn.is_handshaking() {
             let step = stream.conn.complete_io(&mut stream.sock);
             step.map_err(|error| {
-                let hint = if error.to_string().contains("UnknownIssuer") {
-                    "; trust its certificate with --ca FILE"
-                } else {
-                    ""
-                };
-                ClientError(format!("TLS with {}:{}: {error}{hint}", self.host, self.port))
+                let text = error.to_string();
+                // The second is what a self-signed certificate is called that is marked as an authority.
+                let unknown = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| text.contains(name));
+                let hint = if unknown { "; trust its certificate with --ca FILE" } else { "" };
+                ClientError(format!("TLS with {}:{}: {text}{hint}", self.host, self.port))
             })?;
         }
         Ok(Stream::Tls(Box::new(stream)))

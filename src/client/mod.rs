@@ -11,7 +11,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::cli::{CallArgs, PublishArgs, WatchArgs};
 use crate::config::{Auth, Config};
-use crate::front::Tls;
+use crate::conn::Tls;
 use link::{Link, Stream};
 
 /// Why a command failed, in one line; empty where the answer that was printed says it already.

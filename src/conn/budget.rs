@@ -22,6 +22,12 @@ impl Budget {
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
+    /// Takes `bytes` whether they are left or not: the rest of a write of which the kernel took a part, without
+    /// which the stream would be broken. One such rest per connection; the next write finds the budget used up.
+    pub fn overdraw(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Gives `bytes` back.
     pub fn give(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -43,7 +49,9 @@ mod tests {
         assert!(budget.take(6));
         assert!(!budget.take(5));
         assert!(budget.take(4));
-        budget.give(10);
+        budget.overdraw(5);
+        assert!(!budget.take(1));
+        budget.give(15);
         assert_eq!(budget.used(), 0);
         assert!(!budget.take(usize::MAX));
     }

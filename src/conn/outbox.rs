@@ -78,8 +78,8 @@ impl Outbox {
         self.waiting.max(usize::from(records))
     }
 
-    /// Sends `bytes`, or queues what the kernel does not take. On [`Room::Full`] nothing of `bytes` that
-    /// would have to wait is kept, so the connection must be closed unless nothing was sent.
+    /// Sends `bytes`, or queues what the kernel does not take. On [`Room::Full`] nothing of `bytes` was sent or
+    /// kept.
     pub fn send(&mut self, socket: &TcpStream, bytes: &[u8], limits: Limits) -> Result<Room, Gone> {
         if self.state != State::Open {
             return Err(Gone);
@@ -93,12 +93,10 @@ impl Outbox {
             return Ok(Room::Enough);
         }
         let partly_sent = rest.len() < bytes.len();
-        let over = self.waiting.saturating_add(rest.len()) > limits.backlog_bytes && !partly_sent;
-        if over || !limits.budget.take(rest.len()) {
-            if partly_sent {
-                // Half a frame is out; without its rest the stream is broken.
-                return Err(self.fail(limits.budget));
-            }
+        if partly_sent {
+            // Part of a frame may be out: without the rest the stream would be broken.
+            limits.budget.overdraw(rest.len());
+        } else if self.waiting.saturating_add(rest.len()) > limits.backlog_bytes || !limits.budget.take(rest.len()) {
             return Ok(Room::Full);
         }
         self.head_torn |= partly_sent;

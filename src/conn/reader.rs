@@ -42,18 +42,21 @@ pub struct Reader {
     conn: Arc<Conn>,
     /// Ciphertext on its way from the kernel to rustls; none on a plain connection.
     ciphertext: Option<Box<[u8; CIPHERTEXT_BYTES]>>,
+    /// What [`Wait::Steady`] stands for.
+    steady: Duration,
 }
 
 impl Reader {
     pub fn new(conn: Arc<Conn>, tls: bool) -> Reader {
-        Reader { conn, ciphertext: tls.then(|| Box::new([0; CIPHERTEXT_BYTES])) }
+        Reader { conn, ciphertext: tls.then(|| Box::new([0; CIPHERTEXT_BYTES])), steady: Duration::ZERO }
     }
 
     /// Sets the wait that [`Wait::Steady`] stands for.
     ///
     /// # Errors
     /// The socket is gone.
-    pub fn set_steady_wait(&self, wait: Duration) -> io::Result<()> {
+    pub fn set_steady_wait(&mut self, wait: Duration) -> io::Result<()> {
+        self.steady = wait;
         self.conn.socket.set_read_timeout(Some(wait))
     }
 
@@ -76,7 +79,7 @@ impl Reader {
     ///
     /// # Errors
     /// The socket's or TLS's; the connection is of no use then.
-    pub fn read(&mut self, buf: &mut [u8], wait: Wait) -> io::Result<Got> {
+    pub fn read(&mut self, buf: &mut [u8], mut wait: Wait) -> io::Result<Got> {
         if self.ciphertext.is_none() {
             return receive_plain(&self.conn, buf, wait);
         }
@@ -89,6 +92,10 @@ impl Reader {
             match self.receive(wait)? {
                 Got::Data(_) => {}
                 other => return Ok(other),
+            }
+            // Pieces of a record are not yet anything that was said: they do not prolong the wait for it.
+            if let Wait::Steady = wait {
+                wait = Wait::Until(clock::now() + self.steady);
             }
         }
     }

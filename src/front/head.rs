@@ -24,6 +24,8 @@ pub struct Head {
     pub types: Vec<String>,
     pub body: Body,
     pub expects_continue: bool,
+    /// Whether the visitor wants to go on with the connection after the answer (RFC 9112 §9.3).
+    pub keep_alive: bool,
     pub upgrade: Option<Upgrade>,
     /// Bytes of the head, the empty line included.
     pub length: usize,
@@ -112,6 +114,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
         ([length, rest @ ..], false) if rest.iter().all(|other| other == length) => Body::Length(*length),
         // Two ways to read the same bytes are a way to smuggle a second request.
         _ => return Err(bad(400, "contradicting Content-Length and Transfer-Encoding")),
+    };
+    head.keep_alive = match request.version {
+        Some(1) => !has_token(&upgrade.connection, "close"),
+        _ => has_token(&upgrade.connection, "keep-alive") && !has_token(&upgrade.connection, "close"),
     };
     let get = request.method == Some("GET");
     if get && has_token(&upgrade.upgrade, "websocket") && has_token(&upgrade.connection, "upgrade") {

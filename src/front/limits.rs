@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// directory, certificates on reload, a child's pipes, the connection being turned away.
 pub const RESERVED_DESCRIPTORS: usize = 16;
 
-/// Descriptors a relayed HTTP connection needs besides its own: our end of the private connection, and the
-/// HTTP server's two (it duplicates the one it accepts).
+/// Descriptors an HTTP request under way needs besides its connection's own: our end of the private connection,
+/// and the HTTP server's two (it duplicates the one it accepts).
 pub const RELAY_DESCRIPTORS: usize = 3;
 
 /// The counters.
@@ -62,7 +62,8 @@ impl Slots {
         if state.connections_left == 0 {
             return Err(Full::Connections);
         }
-        if state.descriptors_left == 0 {
+        // Were the last ones given to connections that have asked nothing yet, none of them could be served.
+        if state.descriptors_left <= RELAY_DESCRIPTORS {
             return Err(Full::Descriptors);
         }
         if !address.is_loopback() {
@@ -90,7 +91,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes the descriptors a relayed connection needs.
+    /// Takes the descriptors a request under way needs.
     ///
     /// # Errors
     /// There are not enough.
@@ -99,6 +100,12 @@ impl Slot {
         state.descriptors_left = state.descriptors_left.checked_sub(RELAY_DESCRIPTORS).ok_or(Full::Descriptors)?;
         self.descriptors += RELAY_DESCRIPTORS;
         Ok(())
+    }
+
+    /// Gives back what [`Slot::widen`] took.
+    pub fn narrow(&mut self) {
+        self.descriptors -= RELAY_DESCRIPTORS;
+        self.slots.lock().descriptors_left += RELAY_DESCRIPTORS;
     }
 }
 
@@ -145,13 +152,16 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted_by_kind() {
-        let slots = Arc::new(Slots::new(100, 100, RESERVED_DESCRIPTORS + 5));
+        let slots = Arc::new(Slots::new(100, 100, RESERVED_DESCRIPTORS + 2 + RELAY_DESCRIPTORS));
         let mut relayed = slots.enter(ip("127.0.0.1")).expect("room");
-        assert!(relayed.widen().is_ok());
         let mut other = slots.enter(ip("127.0.0.1")).expect("room");
-        assert_eq!(other.widen(), Err(Full::Descriptors));
         assert_eq!(slots.enter(ip("127.0.0.1")).err(), Some(Full::Descriptors));
-        drop(relayed);
+        assert!(relayed.widen().is_ok(), "there is always room to serve one of those who are in");
+        assert_eq!(other.widen(), Err(Full::Descriptors));
+        relayed.narrow();
         assert!(other.widen().is_ok());
+        drop((relayed, other));
+        let (mut third, _fourth) = (slots.enter(ip("127.0.0.1")).expect("room"), slots.enter(ip("127.0.0.1")));
+        assert!(third.widen().is_ok(), "all of it was given back");
     }
 }

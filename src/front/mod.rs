@@ -12,7 +12,6 @@ mod head;
 mod limits;
 mod origin;
 mod relay;
-mod tls;
 mod visit;
 
 use std::collections::HashMap;
@@ -27,14 +26,13 @@ use rustix::io::Errno;
 
 use crate::auth::Gate;
 use crate::config;
-use crate::conn::{self, Conn, Shared};
+use crate::conn::{self, Conn, Shared, Tls};
 use crate::http;
 use crate::rt::worker::{Worker, spawn_visitor};
 use crate::rt::{clock, process};
 use crate::session::Host;
 use limits::Slots;
 pub use origin::Origins;
-pub use tls::{Tls, TlsError};
 
 /// How long `accept` pauses after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -91,7 +89,7 @@ impl Door {
     /// Says Close 1001 to every WebSocket and ends idle HTTP connections, then waits until all are gone, at
     /// most until `deadline`; ends the rest.
     pub fn close_all(&self, deadline: Instant) {
-        self.visitors.closing.store(true, Ordering::Release);
+        self.visitors.closing.store(true, Ordering::SeqCst);
         for conn in self.visitors.all() {
             conn.0.close(conn.1);
         }
@@ -301,7 +299,7 @@ impl Visitors {
         let inside = self.lock();
         let live = inside.values().filter_map(|(conn, websocket)| {
             let visitor = Visitor { conn: conn.upgrade()?, websocket: Arc::clone(websocket) };
-            let is_websocket = websocket.load(Ordering::Acquire);
+            let is_websocket = websocket.load(Ordering::SeqCst);
             Some((visitor, is_websocket))
         });
         live.collect()

@@ -4,10 +4,15 @@
 //! is collected under a deadline and a size limit before the HTTP server sees a byte of it. So a slow head
 //! or body holds this thread and nothing else. Answers are passed back as they come.
 //!
+//! Each request has a private connection of its own, and one at a time is under way. tiny_http gives every
+//! connection a thread and does not always make one for a new connection while the others are held: a visitor
+//! that keeps its connection open for the next request must not hold one of those. So each request is marked as
+//! the last one, and the server closes behind its answer. (It must be the one that closes first: the other way
+//! round the port at our end would stay taken for a minute.)
+//!
 //! The limits are those of `[front]`: the head's, the body's, the answer's, and the idle connection's.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,46 +24,33 @@ use super::head::{self, Head};
 use super::limits::Slot;
 use super::visit::{Refusal, check, refuse};
 use crate::conn::{Conn, Got, Reader, Wait, timespec};
+use crate::http::Upstream;
 use crate::rt::clock;
 
 /// Read from either side at once.
 const CHUNK: usize = 8 * 1024;
 
-/// With more than this waiting for the visitor, nothing more is taken from the HTTP server.
+/// With more than this waiting for the visitor, nothing more is taken from either side.
 const BACKLOG: usize = 64 * 1024;
 
-/// Relays until either side is done. `bytes` is what was read so far: a whole head, and what came behind it.
+/// Relays until the visitor is done. `bytes` is what was read so far: a whole head, and what came behind it.
 #[inline(never)]
-pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8>, mut slot: Slot) {
-    if let Err(full) = slot.widen() {
-        log::debug!("{} turned away: {full}", conn.peer());
-        return refuse(
-            door,
-            conn,
-            &mut reader,
-            &Refusal::text(503, "Too many connections. Close some, or try again later.\n"),
-        );
-    }
-    let upstream = match door.http.connect(conn.peer()) {
-        Ok(upstream) => upstream,
-        Err(error) => {
-            log::error!("no connection to the HTTP server: {error}");
-            return refuse(door, conn, &mut reader, &Refusal::text(503, "The HTTP server is not available.\n"));
-        }
-    };
+pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8>, slot: Slot) {
     let mut relay = Relay {
         door,
         conn,
         reader: &mut reader,
-        upstream: &upstream.stream,
+        slot,
         input: bytes,
         request: None,
-        outgoing: Vec::new(),
+        under_way: None,
         since: clock::now(),
-        waiting_for_answer: false,
+        last: false,
         visitor_done: false,
     };
     let end = relay.run();
+    // What a goodbye may take is its own place, not that of a request.
+    relay.end_request();
     match end {
         Ok(()) => conn.finish(&mut reader, door.shared.close_deadline),
         Err(Some(refusal)) => refuse(door, conn, &mut reader, &refusal),
@@ -70,19 +62,28 @@ struct Relay<'a> {
     door: &'a Arc<Door>,
     conn: &'a Arc<Conn>,
     reader: &'a mut Reader,
-    upstream: &'a TcpStream,
+    slot: Slot,
     /// What the visitor sent and nobody has read.
     input: Vec<u8>,
     /// The head of the request that is being collected.
     request: Option<Head>,
-    /// A whole request on its way to the HTTP server.
-    outgoing: Vec<u8>,
+    /// The request that the HTTP server is answering.
+    under_way: Option<UnderWay>,
     /// When what we are waiting for began.
     since: Instant,
-    /// A request is with the HTTP server and nothing has come back since.
-    waiting_for_answer: bool,
+    /// The request under way is the visitor's last.
+    last: bool,
     /// The visitor sends nothing more.
     visitor_done: bool,
+}
+
+/// A whole request, on its way to the HTTP server or there.
+struct UnderWay {
+    upstream: Upstream,
+    /// What of it the server has not taken.
+    outgoing: Vec<u8>,
+    /// Something has come back.
+    answered: bool,
 }
 
 /// `Err(None)` ends the connection without a word.
@@ -90,9 +91,13 @@ type Ended = Result<(), Option<Refusal>>;
 
 impl Relay<'_> {
     fn run(&mut self) -> Ended {
-        self.upstream.set_nonblocking(true).map_err(|_| None)?;
         loop {
-            self.collect().map_err(Some)?;
+            if self.under_way.is_none() {
+                self.collect().map_err(Some)?;
+                if self.under_way.is_none() && (self.last || self.visitor_done) {
+                    return Ok(());
+                }
+            }
             let deadline = self.since + self.limit();
             let now = clock::now();
             if now >= deadline {
@@ -102,52 +107,76 @@ impl Relay<'_> {
             if from_visitor {
                 self.read_visitor()?;
             }
-            self.write_server().map_err(|_| None)?;
-            if from_server && !self.read_server()? {
-                return Ok(());
+            if from_server {
+                self.serve()?;
             }
         }
     }
 
-    /// Moves whole requests from the input to the way out.
+    /// Sends the next whole request of the input to the HTTP server, if there is one.
     fn collect(&mut self) -> Result<(), Refusal> {
-        while self.outgoing.is_empty() {
-            if self.request.is_none() {
-                let head = head::parse(&self.input)?;
-                if head.as_ref().map_or(self.input.len(), |head| head.length) > self.door.limits.head_bytes {
-                    return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
-                }
-                let Some(head) = head else { return Ok(()) };
-                check(self.door, &head)?;
-                if head.upgrade.is_some() && self.waiting_for_answer {
-                    return Err(Refusal::text(400, "open a new connection for a WebSocket\n"));
-                }
-                self.since = clock::now();
-                self.request = Some(head);
-            }
-            let Some(head) = &self.request else { return Ok(()) };
-            let body = &self.input[head.length..];
-            let Some(length) = head::body_length(head.body, body, self.door.limits.body_bytes)? else {
-                if head.expects_continue && body.is_empty() && !self.waiting_for_answer {
-                    let _ = self.conn.reply(b"HTTP/1.1 100 Continue\r\n\r\n");
-                    self.request = self.request.take().map(|head| Head { expects_continue: false, ..head });
-                }
-                return Ok(());
-            };
-            let end = head.length + length;
-            forward(&self.input[..end], head.length, &mut self.outgoing);
-            self.input.drain(..end);
-            self.request = None;
-            self.waiting_for_answer = true;
-            self.since = clock::now();
+        if self.last {
+            return Ok(());
         }
+        if self.request.is_none() {
+            let head = head::parse(&self.input)?;
+            if head.as_ref().map_or(self.input.len(), |head| head.length) > self.door.limits.head_bytes {
+                return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
+            }
+            let Some(head) = head else { return Ok(()) };
+            check(self.door, &head)?;
+            // The first head leads elsewhere if it asks for a WebSocket; a later one is too late.
+            if head.upgrade.is_some() {
+                return Err(Refusal::text(400, "open a new connection for a WebSocket\n"));
+            }
+            self.since = clock::now();
+            self.request = Some(head);
+        }
+        let Some(head) = &mut self.request else { return Ok(()) };
+        let body = &self.input[head.length..];
+        let Some(length) = head::body_length(head.body, body, self.door.limits.body_bytes)? else {
+            if head.expects_continue && body.is_empty() {
+                let _ = self.conn.reply(b"HTTP/1.1 100 Continue\r\n\r\n");
+                head.expects_continue = false;
+            }
+            return Ok(());
+        };
+        let (head_length, end) = (head.length, head.length + length);
+        self.last = !head.keep_alive;
+        self.request = None;
+        let upstream = self.connect()?;
+        let mut outgoing = Vec::with_capacity(end);
+        forward(&self.input[..end], head_length, &mut outgoing);
+        self.input.drain(..end);
+        self.since = clock::now();
+        self.under_way = Some(UnderWay { upstream, outgoing, answered: false });
         Ok(())
+    }
+
+    fn connect(&mut self) -> Result<Upstream, Refusal> {
+        if let Err(full) = self.slot.widen() {
+            log::debug!("{} turned away: {full}", self.conn.peer());
+            return Err(Refusal::text(503, "Too many connections. Close some, or try again later.\n"));
+        }
+        let connected = self.door.http.connect(self.conn.peer());
+        let connected = connected.and_then(|upstream| upstream.stream.set_nonblocking(true).map(|()| upstream));
+        connected.map_err(|error| {
+            self.slot.narrow();
+            log::error!("no connection to the HTTP server: {error}");
+            Refusal::text(503, "The HTTP server is not available.\n")
+        })
+    }
+
+    fn end_request(&mut self) {
+        if self.under_way.take().is_some() {
+            self.slot.narrow();
+        }
     }
 
     /// The limit on what is being waited for.
     fn limit(&self) -> Duration {
         let limits = &self.door.limits;
-        if self.waiting_for_answer {
+        if self.under_way.is_some() || self.conn.waiting() > BACKLOG {
             limits.response_deadline
         } else if self.request.is_some() {
             limits.body_deadline
@@ -159,13 +188,15 @@ impl Relay<'_> {
     }
 
     fn out_of_time(&self) -> Ended {
-        if self.waiting_for_answer {
-            // Either the visitor does not read, or the HTTP server is gone; the latter must not go unnoticed.
-            if self.conn.waiting() == 0 {
-                self.door.http.probe();
-                return Err(Some(Refusal::text(504, "no answer within front.response_deadline\n")));
-            }
+        // The visitor does not read.
+        if self.conn.waiting() > 0 {
             return Err(None);
+        }
+        if let Some(under_way) = &self.under_way {
+            // The HTTP server may be gone, and that must not go unnoticed.
+            self.door.http.probe();
+            let late = || Refusal::text(504, "no answer within front.response_deadline\n");
+            return Err((!under_way.answered).then(late));
         }
         if self.request.is_some() {
             return Err(Some(Refusal::text(408, "the request body did not arrive within front.body_deadline\n")));
@@ -179,33 +210,32 @@ impl Relay<'_> {
 
     /// Waits until either side has something, or room for something.
     fn wait(&mut self, limit: Duration) -> io::Result<(bool, bool)> {
-        // TLS may hold decrypted bytes that no poll would report.
-        let mut from_visitor = PollFlags::empty();
-        if !self.visitor_done && self.outgoing.is_empty() {
-            from_visitor |= PollFlags::IN;
-        }
         let backlog = self.conn.waiting() > BACKLOG;
-        if backlog {
-            from_visitor |= PollFlags::OUT;
+        let from_visitor = match &self.under_way {
+            _ if backlog => PollFlags::OUT,
+            None if !self.visitor_done => PollFlags::IN,
+            _ => PollFlags::empty(),
+        };
+        let mut fds = vec![PollFd::new(self.conn.socket(), from_visitor)];
+        if let Some(UnderWay { upstream, outgoing, .. }) = &self.under_way {
+            let room = if outgoing.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let answer = if backlog { PollFlags::empty() } else { PollFlags::IN };
+            fds.push(PollFd::new(&upstream.stream, room | answer));
         }
-        let mut from_server = if backlog { PollFlags::empty() } else { PollFlags::IN };
-        if !self.outgoing.is_empty() {
-            from_server |= PollFlags::OUT;
-        }
-        let mut fds = [PollFd::new(self.conn.socket(), from_visitor), PollFd::new(self.upstream, from_server)];
         match poll(&mut fds, Some(&timespec(limit))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let (visitor, server) = (fds[0].revents(), fds[1].revents());
+        let visitor = fds[0].revents();
+        let server = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
         if backlog && visitor.intersects(PollFlags::OUT) {
             self.conn.flush();
         }
-        if visitor.intersects(PollFlags::ERR | PollFlags::NVAL) {
+        if visitor.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        let ended = PollFlags::IN | PollFlags::HUP;
-        Ok((visitor.intersects(ended) && !self.visitor_done, server.intersects(ended | PollFlags::ERR)))
+        let readable = visitor.intersects(PollFlags::IN) && from_visitor.intersects(PollFlags::IN);
+        Ok((readable, !backlog && !server.is_empty() || server.intersects(PollFlags::OUT)))
     }
 
     fn read_visitor(&mut self) -> Ended {
@@ -213,7 +243,7 @@ impl Relay<'_> {
         loop {
             match self.reader.read(&mut buf, Wait::No) {
                 Ok(Got::Data(n)) => {
-                    if self.input.is_empty() && self.request.is_none() && !self.waiting_for_answer {
+                    if self.input.is_empty() && self.request.is_none() {
                         self.since = clock::now();
                     }
                     self.input.extend_from_slice(&buf[..n]);
@@ -225,10 +255,6 @@ impl Relay<'_> {
                 Ok(Got::Nothing) => return Ok(()),
                 Ok(Got::End) => {
                     self.visitor_done = true;
-                    // Answers under way are still delivered; without any there is nothing left to do.
-                    if !self.waiting_for_answer && self.outgoing.is_empty() {
-                        return Err(None);
-                    }
                     return Ok(());
                 }
                 Err(_) => return Err(None),
@@ -236,47 +262,53 @@ impl Relay<'_> {
         }
     }
 
-    fn write_server(&mut self) -> io::Result<()> {
-        while !self.outgoing.is_empty() {
-            match self.upstream.write(&self.outgoing) {
+    /// Moves the request under way on: its bytes to the server, the answer's bytes to the visitor.
+    fn serve(&mut self) -> Ended {
+        let Some(UnderWay { upstream, outgoing, answered }) = &mut self.under_way else { return Ok(()) };
+        while !outgoing.is_empty() {
+            match upstream.stream.write(outgoing) {
                 Ok(n) => {
-                    self.outgoing.drain(..n);
+                    outgoing.drain(..n);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(_) => return Err(None),
             }
         }
-        if self.visitor_done {
-            let _ = self.upstream.shutdown(std::net::Shutdown::Write);
-        }
-        Ok(())
-    }
-
-    /// `false` when the HTTP server has closed the connection.
-    fn read_server(&mut self) -> Result<bool, Option<Refusal>> {
         let mut buf = [0; CHUNK];
-        match self.upstream.read(&mut buf) {
-            Ok(0) => Ok(false),
-            Ok(n) => {
-                self.waiting_for_answer = false;
+        match upstream.stream.read(&mut buf) {
+            Ok(0) if *answered => {
+                self.end_request();
                 self.since = clock::now();
-                self.conn.reply(&buf[..n]).map_err(|_| None)?;
-                Ok(true)
+                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Ok(0) => Err(None),
+            Ok(n) => {
+                *answered = true;
+                self.since = clock::now();
+                self.conn.reply(&buf[..n]).map_err(|_| None)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
             Err(_) => Err(None),
         }
     }
 }
 
-/// Copies a request, without `Expect`: that one is answered here, and tiny_http would answer it again.
+/// Copies a request as the last one of its connection, and without `Expect`: that one is answered here, and
+/// tiny_http would answer it again. With the visitor's own `Connection` goes the offer of another protocol, for
+/// whose bytes tiny_http would wait. Lines end as tiny_http needs it: it would wait for ever for the end of a line
+/// that has no carriage return, which httparse takes.
 fn forward(request: &[u8], head: usize, out: &mut Vec<u8>) {
     for line in request[..head].split_inclusive(|b| *b == b'\n') {
-        let is_expect = line.len() > 7 && line[..7].eq_ignore_ascii_case(b"expect:");
-        if !is_expect {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        if line.is_empty() {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+        if !name.eq_ignore_ascii_case(b"expect") && !name.eq_ignore_ascii_case(b"connection") {
             out.extend_from_slice(line);
+            out.extend_from_slice(b"\r\n");
         }
     }
     out.extend_from_slice(&request[head..]);
@@ -286,13 +318,26 @@ fn forward(request: &[u8], head: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
+    fn forwarded(request: &str) -> String {
+        let (head, _) = request.split_once("\r\n\r\n").or(request.split_once("\n\n")).expect("a head");
+        let end = head.len() + if request.contains("\r\n") { 4 } else { 2 };
+        let mut out = Vec::new();
+        forward(request.as_bytes(), end, &mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_request_is_forwarded_as_the_last_one_and_without_an_offer_of_another_protocol() {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nCONNECTION: keep-alive, Upgrade\r\nA: upgrade\r\n\r\n";
+        assert_eq!(forwarded(request), "GET / HTTP/1.1\r\nHost: a\r\nA: upgrade\r\nConnection: close\r\n\r\n");
+        let request = "GET / HTTP/1.1\nHost: a\n\n";
+        assert_eq!(forwarded(request), "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    }
+
     #[test]
     fn a_request_is_forwarded_without_expect() {
-        let request =
-            b"POST /publish HTTP/1.1\r\nHost: a\r\nEXPECT: 100-continue\r\nContent-Length: 3\r\n\r\nExpect: x";
-        let head = request.len() - 9;
-        let mut out = Vec::new();
-        forward(request, head, &mut out);
-        assert_eq!(out, b"POST /publish HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nExpect: x");
+        let request = "POST /publish HTTP/1.1\r\nEXPECT: 100-continue\r\nContent-Length: 9\r\n\r\nExpect: x";
+        let expected = "POST /publish HTTP/1.1\r\nContent-Length: 9\r\nConnection: close\r\n\r\nExpect: x";
+        assert_eq!(forwarded(request), expected);
     }
 }

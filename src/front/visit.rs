@@ -80,9 +80,10 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
                 conn.end();
                 return None;
             }
-            visitor.websocket.store(true, Ordering::Release);
-            // A shutdown that began before the mark was set has passed us by.
-            if door.visitors.closing.load(Ordering::Acquire) {
+            // Either the shutdown sees the mark, or we see that it has passed us by: each writes its own before it
+            // reads the other's, which only sequential consistency keeps in order.
+            visitor.websocket.store(true, Ordering::SeqCst);
+            if door.visitors.closing.load(Ordering::SeqCst) {
                 visitor.close(true);
             }
             Some(Next::Session(kind, bytes[head.length..].to_vec()))

@@ -56,12 +56,17 @@ pub struct Private {
 pub struct Upstream {
     pub stream: TcpStream,
     port: u16,
+    peer: SocketAddr,
     private: Arc<Private>,
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.private.peers().remove(&self.port);
+        // The port is free as soon as both sides have ended, and may be somebody else's by now.
+        let mut peers = self.private.peers();
+        if peers.get(&self.port) == Some(&self.peer) {
+            peers.remove(&self.port);
+        }
     }
 }
 
@@ -99,7 +104,7 @@ impl Private {
         bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let own = SocketAddr::try_from(getsockname(&socket)?)?;
         self.peers().insert(own.port(), peer);
-        let upstream = Upstream { stream: TcpStream::from(socket), port: own.port(), private: Arc::clone(self) };
+        let upstream = Upstream { stream: TcpStream::from(socket), port: own.port(), peer, private: Arc::clone(self) };
         connect(&upstream.stream, &self.address)?;
         upstream.stream.set_nodelay(true)?;
         Ok(upstream)

@@ -3,7 +3,7 @@
 use tiny_http::Method;
 
 use super::{Asked, Reply, Rooms};
-use crate::actions::topics::{may_publish, published};
+use crate::actions::topics;
 use crate::auth;
 use crate::wire::picloud::parse_publish;
 
@@ -38,9 +38,8 @@ fn publish(rooms: &Rooms, asked: &Asked) -> Reply {
     if message.event.is_empty() {
         return bad("'event' is missing or empty");
     }
-    if let Err(reason) = may_publish(&message.event) {
-        return bad(&reason);
+    match topics::publish(&rooms.hub, message.into_body()) {
+        Ok(()) => Reply::new(201, "text/plain; charset=utf-8", Vec::new()),
+        Err(reason) => bad(&reason),
     }
-    rooms.hub.publish(published(message));
-    Reply::new(201, "text/plain; charset=utf-8", Vec::new())
 }

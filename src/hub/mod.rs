@@ -32,6 +32,9 @@ const INBOX: usize = 1024;
 /// Commands sent on in one batch; bounds the buffers, and how many events one send may carry.
 const BATCH: usize = 64;
 
+/// Bytes of encoded events after which a batch is sent without waiting for its end.
+const SEND_BYTES: usize = 32 * 1024;
+
 /// Batches a publisher sends before it hands over to the hub's own thread, so that a busy hub does not keep
 /// a session from reading its own socket.
 const BATCHES_PER_VISIT: usize = 16;
@@ -49,8 +52,12 @@ pub struct Member {
     /// PiCloud's client name; empty elsewhere.
     pub name: String,
     pub since: SystemTime,
-    /// Send the last `node.status.changed` first: a newcomer cannot have seen it.
+    /// Frames to send first, at the moment it joins: whoever has read them is subscribed.
+    pub greeting: Vec<u8>,
+    /// Send the last `node.status.changed` next: a newcomer cannot have seen it.
     pub replay_status: bool,
+    /// What it is subscribed to from the beginning.
+    pub patterns: Vec<Pattern>,
 }
 
 /// What a subscriber wants.
@@ -139,7 +146,7 @@ impl Hub {
         }
     }
 
-    /// Takes in a subscriber, with no subscriptions yet.
+    /// Takes in a subscriber.
     pub fn join(&self, member: Member) -> MemberId {
         let id = self.next_member.fetch_add(1, Ordering::Relaxed);
         self.put(Command::Join(id, Box::new(member)));
@@ -287,23 +294,29 @@ impl Core {
     }
 
     /// Encodes a run of events of one topic, once per dialect that somebody wants, and sends it to everyone.
-    fn deliver(&mut self, run: &[Command]) {
-        let Some(Command::Publish(first)) = run.first() else { return };
+    fn deliver(&mut self, all: &[Command]) {
+        let Some(Command::Publish(first)) = all.first() else { return };
+        let mut run = all;
         let route = self.table.route(first.topic(), first.is_fact());
-        for dialect in route.dialects() {
-            let frames = &mut self.frames[dialect as usize];
-            frames.clear();
-            for command in run {
-                if let Command::Publish(event) = command {
-                    (self.encode)(dialect, event, frames);
+        while !run.is_empty() {
+            self.frames.iter_mut().for_each(Vec::clear);
+            // Large events go out in several sends: the buffers stay small, and so does what a send may queue.
+            let mut taken = 0;
+            while taken < run.len() && self.frames.iter().all(|frames| frames.len() < SEND_BYTES) {
+                if let Command::Publish(event) = &run[taken] {
+                    for dialect in route.dialects() {
+                        (self.encode)(dialect, event, &mut self.frames[dialect as usize]);
+                    }
                 }
+                taken += 1;
             }
+            route.for_each(|dialect, conn| {
+                // A receiver that is gone leaves by itself: its session sends Leave.
+                let _ = conn.send(&self.frames[dialect as usize]);
+            });
+            run = &run[taken..];
         }
-        route.for_each(|dialect, conn| {
-            // A receiver that is gone leaves by itself: its session sends Leave.
-            let _ = conn.send(&self.frames[dialect as usize]);
-        });
-        self.keep_status(run);
+        self.keep_status(all);
     }
 
     fn keep_status(&mut self, run: &[Command]) {
@@ -318,6 +331,9 @@ impl Core {
         match command {
             Command::Publish(_) => {}
             Command::Join(id, member) => {
+                if !member.greeting.is_empty() {
+                    let _ = member.conn.send(&member.greeting);
+                }
                 if member.replay_status
                     && let Some(status) = &self.status
                 {
@@ -327,6 +343,9 @@ impl Core {
                     let _ = member.conn.send(frames);
                 }
                 self.table.join(*id, member);
+                for pattern in member.patterns.drain(..) {
+                    self.table.subscribe(*id, &mut Filter::Pattern(pattern));
+                }
             }
             Command::Subscribe(id, filter) => self.table.subscribe(*id, filter),
             Command::Unsubscribe(id, filter) => self.table.unsubscribe(*id, filter),

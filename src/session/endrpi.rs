@@ -73,7 +73,9 @@ impl Endrpi {
                 dialect: Dialect::Endrpi,
                 name: String::new(),
                 since: clock::wall(),
+                greeting: Vec::new(),
                 replay_status: false,
+                patterns: Vec::new(),
             })
         });
         for pattern in fresh {

@@ -54,23 +54,26 @@ impl Events {
         }
     }
 
-    fn join(&mut self, line: &mut Line) -> Result<(), End> {
-        frame::text_with(&mut line.replies, |out| events::pong(out, None, clock::wall()));
-        // The welcome goes first: once we have joined, anybody may be sending us events.
-        line.settle().map_err(|_| End::gone("connection lost"))?;
-        let hub = &self.host.hub;
-        let documented = self.documented();
-        let wants_status = documented.iter().any(|pattern| pattern.matches(STATUS));
-        let id = hub.join(self.member(Dialect::Events, wants_status));
-        for pattern in documented {
-            hub.subscribe(id, Filter::Pattern(pattern));
-        }
-        self.member = Some(id);
-        Ok(())
+    /// Welcomes the client and subscribes it, in one step: whoever has seen the `pong` misses nothing after it.
+    fn join(&mut self) {
+        let mut greeting = Vec::new();
+        frame::text_with(&mut greeting, |out| events::pong(out, None, clock::wall()));
+        let patterns = self.documented();
+        let replay_status = patterns.iter().any(|pattern| pattern.matches(STATUS));
+        let member = Member { greeting, replay_status, patterns, ..self.member(Dialect::Events) };
+        self.member = Some(self.host.hub.join(member));
     }
 
-    fn member(&self, dialect: Dialect, replay_status: bool) -> Member {
-        Member { conn: Arc::clone(&self.conn), dialect, name: String::new(), since: clock::wall(), replay_status }
+    fn member(&self, dialect: Dialect) -> Member {
+        Member {
+            conn: Arc::clone(&self.conn),
+            dialect,
+            name: String::new(),
+            since: clock::wall(),
+            greeting: Vec::new(),
+            replay_status: false,
+            patterns: Vec::new(),
+        }
     }
 
     /// The documented events this client gets now.
@@ -100,7 +103,7 @@ impl Events {
         } else if let Some(pattern) = code_topic(topic) {
             let id = match self.code {
                 Some(id) => id,
-                None => *self.code.insert(self.host.hub.join(self.member(Dialect::Code, false))),
+                None => *self.code.insert(self.host.hub.join(self.member(Dialect::Code))),
             };
             self.host.hub.subscribe(id, Filter::Pattern(pattern));
         } else if let Some(pattern) = dotted(topic) {
@@ -128,8 +131,11 @@ impl Events {
 }
 
 impl Conversation for Events {
-    fn begin(&mut self, line: &mut Line) -> Result<(), End> {
-        if self.auth_by.is_none() { self.join(line) } else { Ok(()) }
+    fn begin(&mut self, _line: &mut Line) -> Result<(), End> {
+        if self.auth_by.is_none() {
+            self.join();
+        }
+        Ok(())
     }
 
     fn message(&mut self, line: &mut Line, payload: &[u8], _text: bool) -> Result<(), End> {
@@ -147,7 +153,7 @@ impl Conversation for Events {
                     return Err(not_authorised());
                 }
                 self.auth_by = None;
-                self.join(line)?;
+                self.join();
             }
             _ if self.auth_by.is_some() => return Err(not_authorised()),
             events::Ask::Auth { .. } => {} // nothing to prove (any more)

@@ -24,7 +24,7 @@ pub struct KeepAlive {
     ping_interval: Duration,
     pong_deadline: Duration,
     message_deadline: Duration,
-    /// Reads since the last whole message; from the second on a message is under way.
+    /// Reads since the last whole message; a wait after one means that a message is under way.
     reads: u32,
     /// When the message under way must be complete.
     complete_by: Option<Instant>,
@@ -48,7 +48,12 @@ impl KeepAlive {
     }
 
     /// How long to wait. The usual case, nothing under way, costs no clock.
-    pub fn wait(&self, tick: Option<Instant>) -> Wait {
+    pub fn wait(&mut self, tick: Option<Instant>) -> Wait {
+        if self.reads > 0 && self.complete_by.is_none() {
+            let now = clock::now();
+            self.complete_by = Some(now + self.message_deadline);
+            self.ping_at = now + self.ping_interval;
+        }
         if tick.is_none() && self.complete_by.is_none() && self.pong_by.is_none() {
             return Wait::Steady;
         }
@@ -63,11 +68,7 @@ impl KeepAlive {
         // The first read of a message is the usual and mostly the last one: no clock is read for it. (With a
         // tick, the ping time is then late by what passed since; the next silence makes up for it.)
         if self.reads > 1 {
-            let now = clock::now();
-            self.ping_at = now + self.ping_interval;
-            if self.complete_by.is_none() {
-                self.complete_by = Some(now + self.message_deadline);
-            }
+            self.ping_at = clock::now() + self.ping_interval;
         }
     }
 
@@ -158,10 +159,12 @@ mod tests {
         let start = clock::now();
         let mut keepalive = KeepAlive::new(&limits(), start);
         keepalive.heard();
-        keepalive.heard();
+        // Waiting again without a whole message is what shows that one is under way.
         let by = until(keepalive.wait(None)).expect("a deadline");
         assert!(by >= start + 10 * SECOND && by < start + 11 * SECOND);
         // More bytes do not move the deadline.
+        keepalive.heard();
+        assert_eq!(until(keepalive.wait(None)), Some(by));
         keepalive.heard();
         assert_eq!(until(keepalive.wait(None)), Some(by));
         assert!(keepalive.silence(None, by).is_err());

@@ -59,7 +59,7 @@ const KEEP_BYTES: usize = 4 * 1024;
 
 /// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
 #[inline(never)]
-pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, kind: Kind, stack: Stack) {
+pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, kind: Kind, stack: Stack) {
     let limits = &host.limits;
     if reader.set_steady_wait(limits.ping_interval).is_err() {
         return;

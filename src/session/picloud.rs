@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conversation, End, Host, Line};
-use crate::actions::topics::{may_publish, published};
+use crate::actions::topics;
 use crate::conn::{CLOSE_BAD_DATA, CLOSE_POLICY, Conn};
 use crate::hub::{Filter, Hub, Member, MemberId};
 use crate::rt::clock;
@@ -23,7 +23,9 @@ fn join(hub: &Hub, conn: &Arc<Conn>, name: String) -> MemberId {
         dialect: Dialect::Picloud,
         name,
         since: clock::wall(),
+        greeting: Vec::new(),
         replay_status: false,
+        patterns: Vec::new(),
     })
 }
 
@@ -101,11 +103,10 @@ impl Conversation for Publish {
         if message.event.is_empty() {
             return Ok(()); // HTTP answers 400; PiCloud's socket has no answers, so it is ignored here
         }
-        if let Err(reason) = may_publish(&message.event) {
-            frame::text_with(&mut line.replies, |out| picloud::error(out, &message.event, &reason));
-            return Ok(());
+        let name = message.event.clone();
+        if let Err(reason) = topics::publish(&self.hub, message.into_body()) {
+            frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &reason));
         }
-        self.hub.publish(published(message));
         Ok(())
     }
 

@@ -49,6 +49,18 @@ pub struct Publish<'a> {
     pub created_at: Option<Cow<'a, str>>,
 }
 
+impl Publish<'_> {
+    /// As the hub carries it.
+    pub fn into_body(self) -> Body {
+        Body::Published {
+            event: self.event.into(),
+            data: self.data.into(),
+            action: self.action.map(Into::into),
+            created_at: self.created_at.map(Into::into),
+        }
+    }
+}
+
 /// Reads a publish frame or body. Only the first JSON value counts, as with PiCloud's decoder.
 ///
 /// # Errors
