@@ -1,24 +1,104 @@
-//! Pinwire: a Raspberry Pi on the wire. THE MAP (to be completed).
+//! Pinwire: a Raspberry Pi on the wire. This is the map.
+//!
+//! One static binary serves GPIO, telemetry, events and pub/sub over WebSocket and HTTP on one port, and speaks
+//! the dialects of Endrpi, PiCloud and Pi-Controller so that their clients work unchanged. Threads and channels;
+//! no async runtime.
+//!
+//! # Rooms, from the ground up
+//!
+//! A room imports only rooms above it in this list (those of one line not each other); `tests/tidy.rs` fails on a
+//! wrong arrow.
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | [`types`] | the vocabulary: lines, readings, events, topics; no I/O, no serde |
+//! | [`rt`] | threads, clocks, memory and descriptor limits; the only room that spawns or reads a clock |
+//! | [`config`] | raw (as written) → typed (what it means); after it a bad value cannot exist |
+//! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
+//! | [`web`] | the embedded pages |
+//! | [`auth`] | who may come in |
+//! | [`conn`] | one socket, plain or TLS: outbox, flusher, reader, budgets |
+//! | [`hub`], [`gpio`], [`telemetry`] | the workshops: events to subscribers, lines, readings |
+//! | [`logging`] | stderr, and warnings as events |
+//! | [`actions`] | what clients may do; no wire, no threads |
+//! | [`dispatch`] | request → action → answer: the one place where errors become what the wire says |
+//! | [`session`] | one visitor on a WebSocket: the loop, keep-alive, one file per dialect's conversation |
+//! | [`http`] | the tiny_http side: routes per system, error bodies per system |
+//! | [`front`] | the public port: accept, caps, TLS, head, Host and Origin, relay to `http` |
+//! | [`client`], [`cli`] | the other commands, and the command line |
+//! | [`daemon`] | the only file that sees every room: wiring, signals, shutdown order |
+//!
+//! # A frame's walk
+//!
+//! `front` accepts and reads the head → `session` reads a message → its dialect in `wire` makes it a typed request
+//! → `dispatch` → `actions` → a workshop answers → `wire` writes it → the connection's outbox. A fact (a level
+//! that changed, a log line, a published message) goes once into `hub`, is encoded once per dialect that somebody
+//! wants, and the same bytes go to everyone.
+//!
+//! # Threads
+//!
+//! | thread | waits for | number |
+//! |---|---|---|
+//! | main | signals | 1 |
+//! | `accept` | connections, or the end | one per address |
+//! | `c<n>` | its visitor's bytes | one per connection |
+//! | `flusher` | room in the sockets that have a backlog; the end of those being closed | 1 |
+//! | `hub` | events from threads that must not send | 1 |
+//! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
+//! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
+//!
+//! An idle daemon does not wake. Sessions publish and send by themselves (see [`hub`]); nobody waits for a slow
+//! reader (see [`conn`]).
+//!
+//! # Where this differs from the first design, and why
+//!
+//! - The outbox and the flusher are a room of their own below the hub, not part of `session`: the hub sends
+//!   through them, and arrows point downward.
+//! - Answers are collected until the session would wait, and then sent in one write: a client that pipelines gets
+//!   its answers batched, one that does not sees no difference.
+//! - HTTP bodies are collected by the front door before tiny_http sees the request: its handler threads are few,
+//!   and a body that never comes would hold one for as long as it likes.
+//! - tiny_http's death is noticed by the error its queue hands out, and by a probe when an answer does not come;
+//!   there is no periodic probe, so an idle daemon sleeps.
+//! - Readings are shared for 100 ms by default: `/proc/meminfo` costs the kernel 8 µs, more than everything else
+//!   in a round trip together, and its counters are folded about once a second.
+//! - A session gives its stack's unused pages back after the handshake and when it has been idle: with them an
+//!   idle connection costs 28 KiB, without them 18.
 #![deny(unsafe_code)]
 // Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod actions;
+pub mod types;
+
+pub mod rt;
+
+pub mod config;
+
+pub mod wire;
+
+pub mod web;
+
 pub mod auth;
+
+pub mod conn;
+
+pub mod gpio;
+pub mod hub;
+pub mod telemetry;
+
+pub mod logging;
+
+pub mod actions;
+
+pub mod dispatch;
+
+pub mod session;
+
+pub mod http;
+
+pub mod front;
+
 pub mod cli;
 pub mod client;
-pub mod config;
-pub mod conn;
+
 pub mod daemon;
-pub mod dispatch;
-pub mod front;
-pub mod gpio;
-pub mod http;
-pub mod hub;
-pub mod logging;
-pub mod rt;
-pub mod session;
-pub mod telemetry;
-pub mod types;
-pub mod web;
-pub mod wire;

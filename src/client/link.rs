@@ -44,8 +44,14 @@ impl Link {
         let bad = || ClientError(format!("'{}' is not a URL such as ws://127.0.0.1:9000", args.url));
         let uri: Uri = args.url.parse().map_err(|_| bad())?;
         let secure = matches!(uri.scheme_str(), Some("wss" | "https"));
-        let host = uri.host().ok_or_else(bad)?.to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(bad)?.to_owned();
+        let port = match uri.port_u16() {
+            Some(port) => port,
+            // A port that is none must not silently become another daemon's.
+            None if !uri.authority().is_some_and(|authority| authority.as_str().ends_with(&host)) => return Err(bad()),
+            None if secure => 443,
+            None => 80,
+        };
         let tls = secure.then(|| tls_config(args.ca.as_deref())).transpose()?;
         Ok(Link { host, port, tls, key: key(args)?, timeout: args.timeout })
     }

@@ -55,19 +55,21 @@ pub fn watch(args: &WatchArgs) -> Result<(), ClientError> {
     let patterns: Vec<&str> = args.patterns.iter().map(String::as_str).collect();
     let topics = if patterns.is_empty() { vec!["**"] } else { patterns };
     request(&mut socket, "SUBSCRIBE", Some(&serde_json::json!({ "topics": topics }).to_string()))?;
-    let answer = next_text(&mut socket)?;
-    if serde_json::from_str::<Value>(&answer).is_ok_and(|answer| answer["success"] != true) {
-        return Err(ClientError(format!("the daemon refused the subscription: {answer}")));
-    }
-    eprintln!("watching {}", topics.join(" "));
-    link.set_read_timeout(&socket, WATCH_SILENCE)?;
     let mut left = args.count;
+    let mut subscribed = false;
     while left != Some(0) {
         let text = next_text(&mut socket)?;
-        let event: Value = serde_json::from_str(&text).map_err(|error| ClientError(format!("not JSON: {error}")))?;
-        if event["action"] == "EVENT" {
-            print_line(&event["data"].to_string())?;
+        let message: Value = serde_json::from_str(&text).map_err(|error| ClientError(format!("not JSON: {error}")))?;
+        if message["action"] == "EVENT" {
+            // The first event may come before the answer: the subscription is in force before it is confirmed.
+            print_line(&message["data"].to_string())?;
             left = left.map(|n| n - 1);
+        } else if message["success"] != true {
+            return Err(ClientError(format!("the daemon refused the subscription: {}", message["error"])));
+        } else if !subscribed {
+            subscribed = true;
+            eprintln!("watching {}", topics.join(" "));
+            link.set_read_timeout(&socket, WATCH_SILENCE)?;
         }
     }
     let _ = socket.close(None);

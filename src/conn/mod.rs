@@ -187,7 +187,8 @@ impl Conn {
         if code == CLOSE_SLOW {
             outbox.drop_unsent(&self.shared.budget);
         }
-        let _ = outbox.send(&self.socket, &bytes, self.room().at_least(bytes.len()));
+        // A Close finds room behind any backlog: it is the last thing that needs some.
+        let _ = outbox.send(&self.socket, &bytes, self.room().at_least(usize::MAX));
         outbox.seal();
         self.watch_if_new(if code == CLOSE_SLOW { 0 } else { before }, &outbox);
         drop(outbox);

@@ -93,7 +93,7 @@ impl Outbox {
             return Ok(Room::Enough);
         }
         let partly_sent = rest.len() < bytes.len();
-        let over = self.waiting + rest.len() > limits.backlog_bytes && !partly_sent;
+        let over = self.waiting.saturating_add(rest.len()) > limits.backlog_bytes && !partly_sent;
         if over || !limits.budget.take(rest.len()) {
             if partly_sent {
                 // Half a frame is out; without its rest the stream is broken.

@@ -214,10 +214,10 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     door.visitors.enter(&visitor);
     let own = Arc::clone(door);
     let id = conn.id();
-    let started = spawn_visitor(format!("c{id}"), move || {
+    let started = spawn_visitor(format!("c{id}"), move |stack| {
         // Dropped last, also when the visit crashes.
         let _leave = Leave(Arc::clone(&own), id);
-        visit::run(&own, &visitor, is_tls, slot);
+        visit::run(&own, &visitor, is_tls, slot, stack);
     });
     if let Err(error) = started {
         log::error!("no thread for {peer}: {error}");

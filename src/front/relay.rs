@@ -28,6 +28,7 @@ const CHUNK: usize = 8 * 1024;
 const BACKLOG: usize = 64 * 1024;
 
 /// Relays until either side is done. `bytes` is what was read so far: a whole head, and what came behind it.
+#[inline(never)]
 pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8>, mut slot: Slot) {
     if let Err(full) = slot.widen() {
         log::debug!("{} turned away: {full}", conn.peer());
@@ -112,12 +113,11 @@ impl Relay<'_> {
     fn collect(&mut self) -> Result<(), Refusal> {
         while self.outgoing.is_empty() {
             if self.request.is_none() {
-                let Some(head) = head::parse(&self.input)? else {
-                    if self.input.len() > self.door.limits.head_bytes {
-                        return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
-                    }
-                    return Ok(());
-                };
+                let head = head::parse(&self.input)?;
+                if head.as_ref().map_or(self.input.len(), |head| head.length) > self.door.limits.head_bytes {
+                    return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
+                }
+                let Some(head) = head else { return Ok(()) };
                 check(self.door, &head)?;
                 if head.upgrade.is_some() && self.waiting_for_answer {
                     return Err(Refusal::text(400, "open a new connection for a WebSocket\n"));

@@ -14,6 +14,7 @@ use super::{Door, Visitor, relay};
 use crate::auth::{self, Verdict};
 use crate::conn::{Conn, Got, Reader, Wait};
 use crate::rt::clock;
+use crate::rt::worker::Stack;
 use crate::session::{self, Kind};
 use crate::types::topic::Pattern;
 
@@ -21,43 +22,72 @@ use crate::types::topic::Pattern;
 const READ_BYTES: usize = 2048;
 
 /// Serves the connection until it ends. `slot` is its place, given back at the end.
-pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot) {
+///
+/// Each step is a function that is not inlined, so that the deep frames of a handshake are gone, and their
+/// pages given back, while a session waits for months in a shallow one.
+pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot, stack: Stack) {
     let conn = &visitor.conn;
     let mut reader = Reader::new(Arc::clone(conn), tls);
+    match receive(door, visitor, &mut reader, tls) {
+        Some(Next::Http(bytes)) => relay::run(door, conn, reader, bytes, slot),
+        Some(Next::Session(kind, early)) => {
+            stack.give_back_unused();
+            session::run(&door.host, conn, reader, early, kind, stack);
+            drop(slot);
+        }
+        None => {}
+    }
+}
+
+/// What a connection turned out to be, with the bytes that were read so far.
+enum Next {
+    /// The whole request head, and what came behind it.
+    Http(Vec<u8>),
+    /// What came behind the handshake.
+    Session(Kind, Vec<u8>),
+}
+
+/// TLS handshake, request head, checks and WebSocket handshake; `None` when the connection has ended.
+#[inline(never)]
+fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Option<Next> {
+    let conn = &visitor.conn;
     let deadline = clock::now() + door.limits.head_deadline;
     if tls && let Err(error) = reader.handshake(deadline) {
         log::debug!("{}: TLS handshake: {error}", conn.peer());
         if error.kind() == io::ErrorKind::InvalidData {
             // The alert that says why is on its way; a reset must not overtake it.
-            conn.finish(&mut reader, door.shared.close_deadline);
+            conn.finish(reader, door.shared.close_deadline);
         }
         conn.end();
-        return;
+        return None;
     }
-    let (head, bytes) = match read_head(door, &mut reader, deadline) {
-        Ok(Some(found)) => found,
-        Ok(None) => return conn.end(),
-        Err(refusal) => return refuse(door, conn, &mut reader, &refusal),
+    let ended = |refusal: Refusal, reader: &mut Reader| {
+        refuse(door, conn, reader, &refusal);
+        None
     };
-    let route = check(door, &head).and_then(|()| route(door, &head));
-    match route {
-        Ok(Route::Http) => relay::run(door, conn, reader, bytes, slot),
+    let (head, bytes) = match read_head(door, reader, deadline) {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            conn.end();
+            return None;
+        }
+        Err(refusal) => return ended(refusal, reader),
+    };
+    match check(door, &head).and_then(|()| route(door, &head)) {
+        Ok(Route::Http) => Some(Next::Http(bytes)),
         Ok(Route::Socket(kind, response)) => {
             if conn.reply(&response).is_err() {
-                return conn.end();
+                conn.end();
+                return None;
             }
             visitor.websocket.store(true, Ordering::Release);
             // A shutdown that began before the mark was set has passed us by.
             if door.visitors.closing.load(Ordering::Acquire) {
                 visitor.close(true);
             }
-            let early = bytes[head.length..].to_vec();
-            // A session may last for months; what the handshake needed does not have to.
-            drop((bytes, head, response));
-            session::run(&door.host, conn, reader, early, kind);
-            drop(slot);
+            Some(Next::Session(kind, bytes[head.length..].to_vec()))
         }
-        Err(refusal) => refuse(door, conn, &mut reader, &refusal),
+        Err(refusal) => ended(refusal, reader),
     }
 }
 
@@ -76,11 +106,13 @@ fn read_head(door: &Door, reader: &mut Reader, deadline: Instant) -> Result<Opti
             }
             Ok(Got::End) | Err(_) => return Ok(None),
         }
-        if let Some(head) = head::parse(&bytes)? {
-            return Ok(Some((head, bytes)));
-        }
-        if bytes.len() > door.limits.head_bytes {
+        let head = head::parse(&bytes)?;
+        // The last read may bring the end of a head that is too large all the same.
+        if head.as_ref().map_or(bytes.len(), |head| head.length) > door.limits.head_bytes {
             return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
+        }
+        if let Some(head) = head {
+            return Ok(Some((head, bytes)));
         }
     }
 }

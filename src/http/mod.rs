@@ -184,6 +184,13 @@ struct Asked {
 /// Answers one request. A handler that panics answers 500 and takes nobody with it.
 fn answer(rooms: &Rooms, mut request: Request) {
     let origin = header(&request, "Origin").filter(|origin| (rooms.listed_origin)(origin));
+    if let Some(origin) = &origin
+        && *request.method() == Method::Options
+        && header(&request, "Access-Control-Request-Method").is_some()
+    {
+        let _ = request.respond(Reply::preflight().for_origin(Some(origin.clone())).response());
+        return;
+    }
     let reply = match read(&mut request, rooms.limits.body_bytes) {
         Ok(asked) => {
             let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));

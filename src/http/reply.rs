@@ -4,6 +4,13 @@ use std::io::Cursor;
 
 use tiny_http::{Header, Response};
 
+/// What our pages may do. No script but our own files, so that text from an event stays text even if a page
+/// had a bug; no frames, so that nobody can lay our switches under their own buttons; no forms that leave, so
+/// that a key cannot end up in an address. Icons are inlined, and older browsers do not count a socket to the
+/// page's own host as `'self'`.
+const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
 /// See the module's text.
 pub struct Reply {
     status: u16,
@@ -21,9 +28,13 @@ impl Reply {
         Reply::new(status, "application/json", body)
     }
 
-    /// A static file; browsers ask again whether it has changed.
+    /// A static file; browsers ask again whether it has changed, and are told what its page may do.
     pub fn file(kind: &'static str, body: &str) -> Reply {
-        Reply::new(200, kind, body.as_bytes().to_vec()).with("Cache-Control", "no-cache")
+        Reply::new(200, kind, body.as_bytes().to_vec())
+            .with("Cache-Control", "no-cache")
+            .with("Content-Security-Policy", PAGE_POLICY)
+            .with("X-Frame-Options", "DENY")
+            .with("Referrer-Policy", "no-referrer")
     }
 
     pub fn new(status: u16, kind: &'static str, body: Vec<u8>) -> Reply {
@@ -33,6 +44,15 @@ impl Reply {
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// A browser asks, on behalf of a page of a listed origin, what the page may send (CORS). It shows no key
+    /// in this question.
+    pub fn preflight() -> Reply {
+        Reply::new(204, "text/plain; charset=utf-8", Vec::new())
+            .with("Access-Control-Allow-Methods", "GET, POST, PUT")
+            .with("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-API-Client-Name")
+            .with("Access-Control-Max-Age", "600")
     }
 
     /// Lets pages of a listed origin read the answer (CORS).

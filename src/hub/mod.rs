@@ -197,7 +197,11 @@ impl Hub {
 
     /// PiCloud's view of who is connected: every PiCloud member with the events it subscribes to.
     pub fn presence(&self) -> Vec<Presence> {
-        let core = self.lock();
+        let mut core = self.lock();
+        // What others left while the lock was held is part of the picture.
+        while !self.inbox.1.is_empty() {
+            core.work(&self.inbox.1);
+        }
         let mut list: Vec<Presence> = core.table.presence().collect();
         list.sort_by_key(|p| p.id);
         list

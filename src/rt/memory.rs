@@ -1,7 +1,8 @@
-//! Settings of the C library's allocator.
+//! Memory that an idle connection would hold for nothing: allocator arenas and used stack.
 //!
-//! This file may use `unsafe`: `mallopt` is a plain C call with two integers and has no safe wrapper in the
-//! crates we use. It is called once, before any other thread exists.
+//! This file may use `unsafe`: `mallopt` is a C call without a safe wrapper in the crates we use, and giving
+//! back stack pages needs `madvise`, which is unsafe because it can take memory that somebody still uses. Each
+//! use says why it cannot.
 #![allow(unsafe_code)]
 
 /// Keeps glibc to one arena. By default each thread may get its own (64 MiB of address space, and pages that
@@ -21,3 +22,44 @@ pub fn one_arena() {
 /// Other C libraries (musl) have one arena to begin with.
 #[cfg(not(target_env = "gnu"))]
 pub fn one_arena() {}
+
+/// How far below the caller's frame the stack is left alone: the frames of this call and of `madvise`, and the
+/// 128 bytes below the stack pointer that the x86-64 ABI lets a leaf function use.
+const STACK_IN_USE: usize = 4096;
+
+/// The upper end of a thread's stack, as far as its entry function can see it.
+#[derive(Clone, Copy)]
+pub struct StackTop(usize);
+
+impl StackTop {
+    /// To be called in the thread's outermost function.
+    #[inline(never)]
+    pub fn here() -> StackTop {
+        let marker = 0_u8;
+        StackTop(std::ptr::from_ref(&marker).addr())
+    }
+
+    /// Gives the pages that deep calls have used, and nobody uses now, back to the kernel. A handshake goes far
+    /// deeper than the read that a session then waits in for months. `stack` is the size the thread was started
+    /// with.
+    #[inline(never)]
+    pub fn give_back_unused(self, stack: usize) {
+        const PAGE: usize = 4096;
+        let marker = 0_u8;
+        let here = std::ptr::from_ref(&marker).addr();
+        // The entry function's frame lies a little below the real top (thread descriptor, TLS, start routine:
+        // less than four pages), so the real bottom lies at or above this address plus those pages. Pages of
+        // larger machines (16 KiB on a Pi 5) are a multiple of ours; the kernel refuses a range that is not
+        // aligned to its own, which is then simply not given back.
+        let bottom = (self.0 - stack + 4 * PAGE).next_multiple_of(PAGE);
+        let end = (here - STACK_IN_USE) & !(PAGE - 1);
+        if end <= bottom {
+            return;
+        }
+        let from = std::ptr::without_provenance_mut::<std::ffi::c_void>(bottom);
+        // SAFETY: the range lies in this thread's own stack, between its lower end and a page below the deepest
+        // live frame (`here` is in the innermost one). Nothing below the stack pointer is live in Rust, so what
+        // `DontNeed` drops is dead data, and the pages read as zeros when calls reach them again.
+        let _ = unsafe { rustix::mm::madvise(from, end - bottom, rustix::mm::Advice::LinuxDontNeed) };
+    }
+}

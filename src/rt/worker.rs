@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use super::memory::StackTop;
+
 /// Stack of a visitor thread. Address space, not memory: only touched pages count. Unoptimised builds need
 /// far deeper stacks for the same code (TLS handshake, JSON, logging).
 pub const VISITOR_STACK: usize = if cfg!(debug_assertions) { 1024 * 1024 } else { 128 * 1024 };
@@ -57,13 +59,25 @@ impl Worker {
     }
 }
 
+/// A visitor thread's stack.
+#[derive(Clone, Copy)]
+pub struct Stack(StackTop);
+
+impl Stack {
+    /// Gives back what deep calls have used and nobody uses now.
+    pub fn give_back_unused(self) {
+        self.0.give_back_unused(VISITOR_STACK);
+    }
+}
+
 /// Starts a visitor thread; `body` runs under a guard, so a crash in it is logged and ends nothing else.
 ///
 /// # Errors
 /// The system's refusal (`EAGAIN`: too many threads or too little memory); `body` has not run then.
-pub fn spawn_visitor(name: String, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) -> std::io::Result<()> {
     Builder::new().name(name).stack_size(VISITOR_STACK).spawn(move || {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+        let stack = Stack(StackTop::here());
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(stack))) {
             let thread = std::thread::current();
             log::error!("connection {} crashed: {}", thread.name().unwrap_or("?"), panic_text(&*panic));
         }

@@ -19,6 +19,9 @@ use crate::wire::{events, frame};
 /// How often `system_metrics` is pushed to those who subscribed to `system`.
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What a newcomer is told at once, if it wants it at all.
+const STATUS: &str = "node.status.changed";
+
 /// Patterns one client may have named.
 const MAX_PATTERNS: usize = 100;
 
@@ -56,8 +59,10 @@ impl Events {
         // The welcome goes first: once we have joined, anybody may be sending us events.
         line.settle().map_err(|_| End::gone("connection lost"))?;
         let hub = &self.host.hub;
-        let id = hub.join(self.member(Dialect::Events, true));
-        for pattern in self.documented() {
+        let documented = self.documented();
+        let wants_status = documented.iter().any(|pattern| pattern.matches(STATUS));
+        let id = hub.join(self.member(Dialect::Events, wants_status));
+        for pattern in documented {
             hub.subscribe(id, Filter::Pattern(pattern));
         }
         self.member = Some(id);
@@ -193,7 +198,7 @@ fn not_authorised() -> End {
 fn code_topic(topic: &str) -> Option<Pattern> {
     let pattern = match topic {
         "gpio" => "gpio.state.changed",
-        "nodes" => "node.status.changed",
+        "nodes" => STATUS,
         // A daemon by itself is in no cluster, so nothing comes of it; the subscription itself is in order.
         "clusters" => "cluster.status.changed",
         _ => return None,

@@ -14,10 +14,10 @@ mod picloud;
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tungstenite::protocol::{Role, WebSocketConfig};
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
 
 use crate::auth::Gate;
 use crate::config;
@@ -25,6 +25,7 @@ use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::clock;
+use crate::rt::worker::Stack;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -46,6 +47,10 @@ pub enum Kind {
     Echo,
 }
 
+/// tungstenite's read buffer, touched by every session: more would cost each idle connection, less would cost
+/// more system calls for large messages (a request is some 50 bytes).
+const READ_BYTES: usize = 2048;
+
 /// How many bytes of answers are collected before they are sent without waiting for the next read.
 const REPLIES_BYTES: usize = 16 * 1024;
 
@@ -53,7 +58,8 @@ const REPLIES_BYTES: usize = 16 * 1024;
 const KEEP_BYTES: usize = 4 * 1024;
 
 /// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
-pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, kind: Kind) {
+#[inline(never)]
+pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, kind: Kind, stack: Stack) {
     let limits = &host.limits;
     if reader.set_steady_wait(limits.ping_interval).is_err() {
         return;
@@ -61,28 +67,32 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, k
     let line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new() };
     let mut conversation = open(host, kind, conn);
     let keepalive = KeepAlive::new(limits, clock::now());
-    let stream = Stream { line, reader, keepalive, tick: None };
+    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
-        .read_buffer_size(4096)
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(limits.message_bytes + 1024)
         .max_message_size(Some(limits.message_bytes))
         .max_frame_size(Some(limits.message_bytes));
-    let mut socket = WebSocket::from_partially_read(stream, early, Role::Server, Some(config));
-    let end = converse(&mut socket, conversation.as_mut());
-    let stream = socket.get_mut();
+    let mut protocol = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
+    let end = converse(&mut protocol, &mut stream, conversation.as_mut());
+    // The protocol's buffers are not needed for the goodbye.
+    drop(protocol);
+    part(&mut stream, conversation.as_mut(), end, limits.close_deadline);
+}
+
+/// Ends a session: what was answered before still goes out, in order, and the Close after it.
+#[inline(never)]
+fn part(stream: &mut Stream, conversation: &mut dyn Conversation, end: End, limit: Duration) {
+    let conn = Arc::clone(&stream.line.conn);
     log::debug!("{} ended: {}", conn.peer(), end.reason);
-    // What was answered before the end still goes out, in order, and the Close after it.
     let _ = stream.line.settle();
-    if let Some(code) = end.code {
-        conn.close(code, &end.reason);
-    } else {
-        conn.seal();
+    match end.code {
+        Some(code) => conn.close(code, &end.reason),
+        None => conn.seal(),
     }
     conversation.leave();
-    host.hub.combine();
-    // The socket's buffers are not needed for the goodbye.
-    let limit = limits.close_deadline;
+    stream.line.hub.combine();
     conn.finish(&mut stream.reader, limit);
 }
 
@@ -135,14 +145,13 @@ impl End {
     }
 }
 
-fn converse(socket: &mut WebSocket<Stream>, conversation: &mut dyn Conversation) -> End {
-    if let Err(end) = conversation.begin(&mut socket.get_mut().line) {
+fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: &mut dyn Conversation) -> End {
+    if let Err(end) = conversation.begin(&mut stream.line) {
         return end;
     }
     loop {
-        socket.get_mut().tick = conversation.next_tick();
-        let read = socket.read();
-        let stream = socket.get_mut();
+        stream.tick = conversation.next_tick();
+        let read = protocol.read(stream);
         let done = match read {
             // Between our Close and the peer's, nothing it says is acted on.
             Ok(_) if stream.line.conn.is_closing() => Ok(()),
@@ -165,6 +174,8 @@ fn converse(socket: &mut WebSocket<Stream>, conversation: &mut dyn Conversation)
 }
 
 /// What a protocol or socket error means for the peer.
+#[cold]
+#[inline(never)]
 fn end_of(error: Error) -> End {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => End::gone("closed by the peer"),
@@ -207,6 +218,9 @@ struct Stream {
     reader: Reader,
     keepalive: KeepAlive,
     tick: Option<Instant>,
+    stack: Stack,
+    /// Something came since memory was last given back.
+    used: bool,
 }
 
 impl io::Read for Stream {
@@ -218,6 +232,7 @@ impl io::Read for Stream {
             match self.reader.read(buf, wait)? {
                 Got::Data(n) => {
                     self.keepalive.heard();
+                    self.used = true;
                     return Ok(n);
                 }
                 Got::End => return Ok(0),
@@ -225,6 +240,11 @@ impl io::Read for Stream {
                     keepalive::Next::WaitOn => {}
                     keepalive::Next::Tick => return Err(io::ErrorKind::WouldBlock.into()),
                     keepalive::Next::Ping => {
+                        // Idle for a whole interval: what the last requests needed is given back.
+                        if std::mem::take(&mut self.used) {
+                            self.line.replies = Vec::new();
+                            self.stack.give_back_unused();
+                        }
                         let mut frame = Vec::new();
                         crate::wire::frame::ping(&mut frame);
                         if self.line.conn.reply(&frame).is_err() {

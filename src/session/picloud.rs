@@ -1,5 +1,6 @@
 //! PiCloud's three sockets: `/subscribe`, `/publish` and `/info`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,12 +31,13 @@ fn join(hub: &Hub, conn: &Arc<Conn>, name: String) -> MemberId {
 pub struct Subscribe {
     hub: Arc<Hub>,
     member: MemberId,
-    subscriptions: usize,
+    /// For the limit: subscribing twice is one subscription.
+    events: HashSet<Box<str>>,
 }
 
 impl Subscribe {
     pub fn new(host: &Host, conn: &Arc<Conn>, name: String) -> Subscribe {
-        Subscribe { hub: Arc::clone(&host.hub), member: join(&host.hub, conn, name), subscriptions: 0 }
+        Subscribe { hub: Arc::clone(&host.hub), member: join(&host.hub, conn, name), events: HashSet::new() }
     }
 }
 
@@ -48,19 +50,23 @@ impl Conversation for Subscribe {
         match picloud::parse_ask(payload).map_err(|error| End::close(CLOSE_BAD_DATA, error))? {
             picloud::Ask::Subscribe(event) => {
                 check_length(&event)?;
-                // Counted per request, not per name: asking for the same event again and again is no use.
-                self.subscriptions += 1;
-                if self.subscriptions > MAX_SUBSCRIPTIONS {
+                if self.events.contains(&*event) {
+                    return Ok(());
+                }
+                if self.events.len() == MAX_SUBSCRIPTIONS {
                     return Err(End::close(CLOSE_POLICY, "too many subscriptions: at most 1000"));
                 }
-                self.hub.subscribe(self.member, Filter::Exact(event.into()));
+                let event: Box<str> = event.into();
+                self.events.insert(event.clone());
+                self.hub.subscribe(self.member, Filter::Exact(event));
             }
             picloud::Ask::Unsubscribe(event) => {
-                self.subscriptions = self.subscriptions.saturating_sub(1);
-                self.hub.unsubscribe(self.member, Filter::Exact(event.into()));
+                if self.events.remove(&*event) {
+                    self.hub.unsubscribe(self.member, Filter::Exact(event.into()));
+                }
             }
             picloud::Ask::UnsubscribeAll => {
-                self.subscriptions = 0;
+                self.events = HashSet::new();
                 self.hub.unsubscribe_all(self.member);
             }
             picloud::Ask::Ignored => {}
@@ -130,8 +136,6 @@ impl Info {
     }
 
     fn push(&self, line: &mut Line) {
-        // What this thread has left in the hub (nothing, as a rule) must be in the picture.
-        self.hub.combine();
         let present = self.hub.presence();
         let clients: Vec<picloud::Client> = present
             .iter()

@@ -36,18 +36,21 @@ pub fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
     });
 }
 
-/// Writes the payload behind room for the longest header, then closes the gap: one pass, no second buffer.
+/// Writes the payload behind room for the header that most frames need, then closes or widens the gap: no second
+/// buffer, and nothing moves for a payload of 126 to 65,535 bytes.
 fn with(out: &mut Vec<u8>, opcode: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    const ROOM: usize = 4;
     let start = out.len();
-    // Most frames are short: room for the two-byte header is right for them and nothing moves.
-    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&[0; ROOM]);
     write(out);
-    let length = out.len() - start - 2;
+    let length = out.len() - start - ROOM;
     let mut header = [0; HEADER_MAX];
     header[0] = 0x80 | opcode;
     let size = match length {
         0..=125 => {
             header[1] = length as u8;
+            out.copy_within(start + ROOM.., start + 2);
+            out.truncate(start + 2 + length);
             2
         }
         126..=0xFFFF => {
@@ -58,14 +61,12 @@ fn with(out: &mut Vec<u8>, opcode: u8, write: impl FnOnce(&mut Vec<u8>)) {
         _ => {
             header[1] = 127;
             header[2..10].copy_from_slice(&(length as u64).to_be_bytes());
-            10
+            out.resize(out.len() + HEADER_MAX - ROOM, 0);
+            out.copy_within(start + ROOM..start + ROOM + length, start + HEADER_MAX);
+            HEADER_MAX
         }
     };
-    if size == 2 {
-        out[start..start + 2].copy_from_slice(&header[..2]);
-    } else {
-        out.splice(start..start + 2, header[..size].iter().copied());
-    }
+    out[start..start + size].copy_from_slice(&header[..size]);
 }
 
 #[cfg(test)]

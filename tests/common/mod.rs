@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -150,8 +150,11 @@ impl Daemon {
             }
         };
         let mut listening = vec![first];
-        // All lines are written at once; more than one only where several addresses were asked for.
-        listening.extend(more_lines(&lines));
+        // One line per address that was asked for; they are written together, and may still come one by one.
+        let asked = command.get_args().filter(|arg| *arg == "--listen").count();
+        while listening.len() < asked {
+            listening.push(lines.recv_timeout(LIMIT).expect("a line for each listener"));
+        }
         let (scheme, addr) = parse_listening(&listening[0]);
         Daemon { child, addr, scheme, listening, dir, stderr, ended: false }
     }
@@ -258,10 +261,6 @@ impl Drop for Daemon {
             assert!(status.success(), "the daemon ended with {status}:\n{}", self.log());
         }
     }
-}
-
-fn more_lines(lines: &Receiver<String>) -> Vec<String> {
-    lines.try_iter().collect()
 }
 
 fn parse_listening(line: &str) -> (String, SocketAddr) {

@@ -1,0 +1,322 @@
+//! The API's description against the daemon it describes: every path, method and status in it is asked for, and
+//! what comes back must be what is written there.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use common::{Answer, Daemon, LIMIT, TempDir, run};
+use serde_json::Value;
+
+const KEY: &str = "open-sesame";
+const WITH_KEY: (&str, &str) = ("X-API-Key", KEY);
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const NAMED: (&str, &str) = ("X-API-Client-Name", "test");
+
+/// The description, as the daemon hands it out.
+struct Api(Value);
+
+/// A documented operation: method, path and what is said of it.
+type Operation<'a> = (String, &'a str, &'a Value);
+
+impl Api {
+    fn of(daemon: &Daemon) -> Api {
+        Api(daemon.get("/openapi.json").json())
+    }
+
+    fn operations(&self) -> Vec<Operation<'_>> {
+        let paths = self.0["paths"].as_object().expect("paths").iter();
+        let operations = paths.flat_map(|(path, item)| {
+            let methods = item.as_object().expect("a path item").iter().filter(|(name, _)| *name != "parameters");
+            methods.map(move |(method, what)| (method.to_uppercase(), path.as_str(), what))
+        });
+        operations.collect()
+    }
+
+    fn operation(&self, method: &str, path: &str) -> &Value {
+        let found = &self.0["paths"][path][method.to_lowercase()];
+        assert!(found.is_object(), "{method} {path} is documented");
+        found
+    }
+
+    /// Follows a `$ref` within the document.
+    fn resolved<'a>(&'a self, thing: &'a Value) -> &'a Value {
+        match thing["$ref"].as_str() {
+            Some(place) => {
+                let pointer = place.strip_prefix('#').expect("a reference within the document");
+                self.0.pointer(pointer).unwrap_or_else(|| panic!("{place} leads nowhere"))
+            }
+            None => thing,
+        }
+    }
+
+    /// Holds an answer against the documentation of its operation.
+    fn check(&self, method: &str, path: &str, answer: &Answer) {
+        let place = format!("{method} {path} -> {}", answer.status);
+        let responses = &self.operation(method, path)["responses"];
+        let response = self.resolved(&responses[answer.status.to_string()]);
+        assert!(response.is_object(), "{place}: not a documented status; it said {}", answer.body);
+        let Some(content) = response["content"].as_object() else {
+            return assert_eq!(answer.body, "", "{place}: no body is documented");
+        };
+        let kind = answer.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
+        let schema = &content.get(kind).unwrap_or_else(|| panic!("{place}: '{kind}' is not documented"))["schema"];
+        let body = if kind == "application/json" { answer.json() } else { Value::from(answer.body.as_str()) };
+        self.fits(&body, schema).unwrap_or_else(|fault| panic!("{place}: {fault} in {body}"));
+    }
+
+    /// Whether a value fits a schema, in the part of JSON schema that the document uses. A keyword that is not
+    /// known here is a fault as well: nothing may stand in the document that nobody checks.
+    fn fits(&self, value: &Value, schema: &Value) -> Result<(), String> {
+        let schema = self.resolved(schema);
+        let rules = schema.as_object().ok_or("a schema that is no object")?;
+        if value.is_null() && rules.get("nullable") == Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        for (keyword, rule) in rules {
+            let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+            let ok = match keyword.as_str() {
+                "description" | "example" | "format" | "nullable" => true,
+                "type" => match rule.as_str() {
+                    Some("object") => value.is_object(),
+                    Some("string") => value.is_string(),
+                    Some("boolean") => value.is_boolean(),
+                    Some("number") => value.is_number(),
+                    Some("integer") => value.is_u64() || value.is_i64(),
+                    _ => false,
+                },
+                "enum" => rule.as_array().is_some_and(|allowed| allowed.contains(value)),
+                "minimum" => number(value) >= number(rule),
+                "maximum" => number(value) <= number(rule),
+                "minLength" => value.as_str().map(str::len) >= rule.as_u64().map(|least| least as usize),
+                "required" => rule.as_array().is_some_and(|names| {
+                    names.iter().all(|name| name.as_str().is_some_and(|name| value.get(name).is_some()))
+                }),
+                "properties" | "additionalProperties" => true, // below
+                _ => return Err(format!("the keyword '{keyword}', unknown to the test")),
+            };
+            if !ok {
+                return Err(format!("{keyword} {rule} does not hold for {value}"));
+            }
+        }
+        for (name, member) in value.as_object().into_iter().flatten() {
+            let schema =
+                match (rules.get("properties").and_then(|known| known.get(name)), rules.get("additionalProperties")) {
+                    (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => schema,
+                    (None, Some(Value::Bool(false))) => return Err(format!("the undocumented member '{name}'")),
+                    (None, _) => continue,
+                };
+            self.fits(member, schema).map_err(|fault| format!("{name}: {fault}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A daemon on this root, with the key.
+fn start(dir: TempDir, root: &Path, config: &str) -> Daemon {
+    let key = dir.file("key", KEY);
+    let file = dir.file("pinwire.toml", config);
+    Daemon::start_in(dir, |command| {
+        command.arg("--config").arg(file).arg("--root").arg(root).arg("--api-key-file").arg(key);
+    })
+}
+
+/// A Raspberry Pi with everything, the firmware's program included.
+fn whole_pi() -> Daemon {
+    const VCGENCMD: &str = "#!/bin/sh\ncase \"$1 $2\" in\n\"get_throttled \") echo throttled=0x50005;;\n\
+        \"measure_clock arm\") echo 'frequency(48)=1800000000';;\n*) echo 'frequency(1)=250000496';;\nesac\n";
+    let dir = TempDir::new();
+    let text = dir.file("vcgencmd.sh", VCGENCMD);
+    let program = dir.path().join("vcgencmd");
+    // Another process makes the copy: a descriptor that is open for writing here would make the program "busy".
+    let mut copy = Command::new("sh");
+    copy.args(["-c", "cp \"$0\" \"$1\" && chmod 755 \"$1\""]).arg(&text).arg(&program);
+    assert!(run(&mut copy).status.success());
+    let config = format!("[telemetry]\nvcgencmd = \"{}\"\n", program.display());
+    start(dir, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pi4"), &config)
+}
+
+/// A request, and the documented status it leads to.
+type Case = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)], &'static str, u16);
+
+/// What every documented path answers: method, documented path, real path, headers, body, status.
+const CASES: &[Case] = &[
+    ("GET", "/", "/", &[], "", 200),
+    ("GET", "/", "/", &[("Accept", "text/html,*/*")], "", 200),
+    ("HEAD", "/", "/", &[], "", 200),
+    ("GET", "/health", "/health", &[], "", 200),
+    ("HEAD", "/health", "/health", &[], "", 200),
+    ("GET", "/ready", "/ready", &[], "", 200),
+    ("HEAD", "/ready", "/ready", &[], "", 200),
+    ("GET", "/docs", "/docs", &[], "", 200),
+    ("GET", "/openapi.json", "/openapi.json", &[], "", 200),
+    ("GET", "/pins", "/pins", &[], "", 401),
+    ("GET", "/pins", "/pins", &[WITH_KEY], "", 200),
+    ("GET", "/pins/{id}", "/pins/GPIO17", &[], "", 401),
+    ("GET", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY], "", 200),
+    ("GET", "/pins/{id}", "/pins/0", &[WITH_KEY], "", 200),
+    ("GET", "/pins/{id}", "/pins/pin11", &[WITH_KEY], "", 200),
+    ("GET", "/pins/{id}", "/pins/GPIO28", &[WITH_KEY], "", 404),
+    ("PUT", "/pins/{id}", "/pins/GPIO17", &[JSON], r#"{"io":"OUTPUT","state":1}"#, 401),
+    ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":1,"more":[]}"#, 200),
+    ("GET", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY], "", 200),
+    ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"INPUT","pull":"UP","state":null}"#, 200),
+    ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY], r#"{"io":"OUTPUT","state":1}"#, 400),
+    ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"OUTPUT"}"#, 400),
+    ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":2}"#, 400),
+    ("PUT", "/pins/{id}", "/pins/GPIO2", &[WITH_KEY, JSON], r#"{"io":"INPUT","pull":"DOWN"}"#, 400),
+    ("PUT", "/pins/{id}", "/pins/GPIO28", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":1}"#, 404),
+    ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"door","data":"open"}"#, 201),
+    ("POST", "/publish", "/publish?clientName=test", &[WITH_KEY], r#"{"Event":"door","data":null}"#, 201),
+    ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"","data":"open"}"#, 400),
+    ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"gpio.mine"}"#, 400),
+    ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], "[]", 400),
+    ("POST", "/publish", "/publish", &[NAMED], r#"{"event":"door"}"#, 401),
+    ("POST", "/publish", "/publish", &[WITH_KEY], r#"{"event":"door"}"#, 401),
+];
+
+/// The readings, each with its own reason to fail.
+const READINGS: [&str; 7] = [
+    "/system",
+    "/system/platform",
+    "/system/temperature",
+    "/system/throttle",
+    "/system/uptime",
+    "/system/frequency",
+    "/system/memory",
+];
+
+/// Simulated pins cannot fail, so nobody can see these.
+const UNSEEN: [(&str, &str, u16); 3] = [("GET", "/pins", 500), ("GET", "/pins/{id}", 500), ("PUT", "/pins/{id}", 500)];
+
+#[test]
+fn every_documented_operation_answers_with_every_status_and_body_it_is_documented_with() {
+    let pi = whole_pi();
+    let dir = TempDir::new();
+    let nothing = dir.path().join("empty");
+    let bare = start(dir, &nothing, "");
+    let api = Api::of(&pi);
+    let mut seen: BTreeSet<(String, String, u16)> =
+        UNSEEN.iter().map(|(method, path, status)| ((*method).to_owned(), (*path).to_owned(), *status)).collect();
+    let mut see = |method: &str, path: &str, answer: &Answer, status: u16| {
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        api.check(method, path, answer);
+        seen.insert((method.to_owned(), path.to_owned(), status));
+    };
+    for (method, documented, path, headers, body, status) in CASES {
+        see(method, documented, &pi.http(method, path, headers, body), *status);
+    }
+    for path in READINGS {
+        see("GET", path, &pi.get(path), 401);
+        see("GET", path, &eventually(&pi, path), 200);
+        see("GET", path, &bare.http("GET", path, &[WITH_KEY], ""), 500);
+    }
+    let mut documented = BTreeSet::new();
+    for (method, path, what) in api.operations() {
+        for status in what["responses"].as_object().expect("responses").keys() {
+            documented.insert((method.clone(), path.to_owned(), status.parse().expect("a status")));
+        }
+    }
+    assert_eq!(seen, documented, "every documented status was looked at, and no other");
+}
+
+/// Asks until the firmware's program has answered for the first time; each try waits for it by itself.
+fn eventually(pi: &Daemon, path: &str) -> Answer {
+    let until = Instant::now() + LIMIT;
+    loop {
+        let answer = pi.http("GET", path, &[WITH_KEY], "");
+        if answer.status == 200 || Instant::now() > until {
+            return answer;
+        }
+    }
+}
+
+#[test]
+fn the_documented_ways_to_show_the_key_are_the_ones_that_work() {
+    let daemon = whole_pi();
+    let api = Api::of(&daemon);
+    let schemes = api.0["components"]["securitySchemes"].as_object().expect("schemes");
+    for (method, path, what) in api.operations() {
+        let real = path.replace("{id}", "GPIO17");
+        let security = what.get("security").unwrap_or(&api.0["security"]).as_array().expect("a list");
+        let without = daemon.http(&method, &real, &[NAMED, JSON], "");
+        assert_eq!(without.status == 401, !security.is_empty(), "{method} {path}: {without:?}");
+        for name in security.iter().flat_map(|way| way.as_object().expect("an object").keys()) {
+            let scheme = &schemes[name];
+            let bearer = format!("Bearer {KEY}");
+            let header = scheme["name"].as_str().unwrap_or_default();
+            let (headers, real) = match (scheme["type"].as_str(), scheme["in"].as_str()) {
+                (Some("http"), _) => (vec![("Authorization", bearer.as_str())], real.clone()),
+                (Some("apiKey"), Some("header")) => (vec![(header, KEY)], real.clone()),
+                (Some("apiKey"), Some("query")) => (vec![], format!("{real}?{header}={KEY}")),
+                other => panic!("{name}: {other:?}, unknown to the test"),
+            };
+            let headers: Vec<_> = headers.into_iter().chain([NAMED, JSON]).collect();
+            assert_ne!(daemon.http(&method, &real, &headers, "").status, 401, "{method} {path} by {name}");
+        }
+    }
+}
+
+#[test]
+fn the_description_is_of_this_version_and_whole_in_itself() {
+    let daemon = Daemon::start(&[]);
+    let api = Api::of(&daemon);
+    assert_eq!(api.0["openapi"], "3.0.3");
+    assert_eq!(api.0["info"]["title"], "Pinwire API");
+    assert_eq!(api.0["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let description = api.0["info"]["description"].as_str().expect("text");
+    for socket in ["- `/` ", "- `/ws` ", "- `/subscribe?", "`/publish?", "- `/info` "] {
+        assert!(description.contains(socket), "the WebSocket {socket}");
+    }
+    let mut ids = BTreeSet::new();
+    for (method, path, what) in api.operations() {
+        assert!(
+            ids.insert(what["operationId"].as_str().expect("an id").to_owned()),
+            "{method} {path}: its id is taken"
+        );
+        let tag = &what["tags"][0];
+        assert!(api.0["tags"].as_array().is_some_and(|tags| tags.iter().any(|known| known["name"] == *tag)), "{tag}");
+        let parameters = api.0["paths"][path]["parameters"].as_array().into_iter().flatten();
+        let named = parameters.filter(|p| p["in"] == "path" && p["required"] == true);
+        assert_eq!(named.count(), path.matches('{').count(), "{path}: its parameters");
+    }
+    let mut used = BTreeSet::new();
+    references(&api.0, &mut used);
+    for kind in ["schemas", "responses"] {
+        for name in api.0["components"][kind].as_object().expect("components").keys() {
+            assert!(used.remove(&format!("#/components/{kind}/{name}")), "{kind} {name} is used by nobody");
+        }
+    }
+    assert_eq!(used, BTreeSet::new(), "references that lead nowhere");
+}
+
+fn references(value: &Value, used: &mut BTreeSet<String>) {
+    if let Some(place) = value["$ref"].as_str() {
+        used.insert(place.to_owned());
+    }
+    value.as_object().into_iter().flatten().for_each(|(_, member)| references(member, used));
+    value.as_array().into_iter().flatten().for_each(|element| references(element, used));
+}
+
+#[test]
+fn the_examples_fit_their_own_schemas() {
+    let daemon = Daemon::start(&[]);
+    let api = Api::of(&daemon);
+    let mut checked = 0;
+    for (method, path, what) in api.operations() {
+        let responses = what["responses"].as_object().expect("responses").values();
+        for message in responses.chain(what.get("requestBody")) {
+            for media in api.resolved(message)["content"].as_object().into_iter().flat_map(|content| content.values()) {
+                let schema = api.resolved(&media["schema"]);
+                for example in [media.get("example"), schema.get("example")].into_iter().flatten() {
+                    api.fits(example, schema).unwrap_or_else(|fault| panic!("{method} {path}: {fault}"));
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 10, "only {checked} examples");
+}
