@@ -138,7 +138,8 @@ class Daemon:
             print(self.log.read_text())  # shown where a test fails
         assert status == 0
 
-    def ws(self, path, headers=None, **more):
+    def ws(self, path, headers=None, max_queue=None, **more):
+        # By default the package stops reading while 16 messages are unread, and then sees no Close either.
         return Client(
             self.ws_url + path,
             additional_headers=headers,
@@ -146,6 +147,7 @@ class Daemon:
             open_timeout=LIMIT,
             close_timeout=LIMIT,
             proxy=None,
+            max_queue=max_queue,
             **more,
         )
 
