@@ -22,7 +22,7 @@ pub fn plan(options: &Options) -> Vec<(String, Options, usize)> {
     let mut plan = Vec::new();
     for &clients in &options.clients {
         let name = format!("round trips, {clients} client{}", if clients == 1 { "" } else { "s" });
-        let again = if clients == 1 { options.on_one_cpu() } else { None };
+        let again = options.on_one_cpu();
         plan.push((name.clone(), options.clone(), clients));
         plan.extend(again.map(|options| (format!("{name}, one CPU"), options, clients)));
     }
