@@ -10,7 +10,6 @@ mod endrpi;
 mod events;
 mod keepalive;
 mod picloud;
-mod turn;
 
 use std::borrow::Cow;
 use std::io;
@@ -28,7 +27,6 @@ use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Stack;
 use keepalive::KeepAlive;
-use turn::Turn;
 
 /// What sessions work with; one for the daemon.
 pub struct Host {
@@ -69,7 +67,7 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     let line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new() };
     let mut conversation = open(host, kind, conn);
     let keepalive = KeepAlive::new(limits, clock::now());
-    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false, turn: Turn::default() };
+    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
@@ -221,7 +219,6 @@ struct Stream {
     keepalive: KeepAlive,
     tick: Option<Instant>,
     stack: Stack,
-    turn: Turn,
     /// Something came since memory was last given back.
     used: bool,
 }
@@ -230,7 +227,6 @@ impl io::Read for Stream {
     /// The session's one wait point. `WouldBlock` means: a tick is due.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
-        self.turn.give_way();
         loop {
             let wait = self.keepalive.wait(self.tick);
             match self.reader.read(buf, wait)? {
