@@ -6,27 +6,22 @@
 //!
 //! # Rooms, from the ground up
 //!
-//! A room imports only rooms above it in this list (those of one line not each other); `tests/tidy.rs` fails on a
+//! A room imports only rooms above it in this list, and those of one line not each other; `tests/tidy.rs` fails on a
 //! wrong arrow.
 //!
 //! | room | what it owns |
 //! |---|---|
 //! | [`types`] | the vocabulary: lines, readings, events, topics; no I/O, no serde |
 //! | [`rt`] | threads, clocks, memory and descriptor limits; the only room that spawns or reads a clock |
-//! | [`config`] | raw (as written) → typed (what it means); after it a bad value cannot exist |
+//! | [`config`], [`web`] | raw (as written) → typed (what it means), after which a bad value cannot exist; the embedded pages |
 //! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
-//! | [`web`] | the embedded pages |
-//! | [`auth`] | who may come in |
-//! | [`conn`] | one socket, plain or TLS: outbox, flusher, reader, budgets |
+//! | [`auth`], [`conn`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets |
 //! | [`hub`], [`gpio`], [`telemetry`] | the workshops: events to subscribers, lines, readings |
-//! | [`logging`] | stderr, and warnings as events |
 //! | [`actions`] | what clients may do; no wire, no threads |
 //! | [`dispatch`] | request → action → answer: the one place where errors become what the wire says |
-//! | [`session`] | one visitor on a WebSocket: the loop, keep-alive, one file per dialect's conversation |
-//! | [`http`] | the tiny_http side: routes per system, error bodies per system |
-//! | [`front`] | the public port: accept, caps, TLS, head, Host and Origin, relay to `http` |
-//! | [`client`], [`cli`] | the other commands, and the command line |
-//! | [`daemon`] | the only file that sees every room: wiring, signals, shutdown order |
+//! | [`session`], [`http`] | one visitor on a WebSocket, one file per dialect's conversation; the tiny_http side, routes and error bodies per system |
+//! | [`front`], [`logging`], [`cli`] | the public port: accept, caps, head, Host and Origin, relay to `http`; stderr, and warnings as events; the command line as typed |
+//! | [`client`], [`daemon`] | the other commands; the only file that sees every room: wiring, signals, shutdown order |
 //!
 //! # A frame's walk
 //!
@@ -57,7 +52,8 @@
 //! - Answers are collected until the session would wait, and then sent in one write: a client that pipelines gets
 //!   its answers batched, one that does not sees no difference.
 //! - HTTP bodies are collected by the front door before tiny_http sees the request: its handler threads are few,
-//!   and a body that never comes would hold one for as long as it likes.
+//!   and a body that never comes would hold one for as long as it likes. Each request has a private connection of
+//!   its own: tiny_http's pool leaves connections that arrive in a burst without a thread while others are kept.
 //! - tiny_http's death is noticed by the error its queue hands out, and by a probe when an answer does not come;
 //!   there is no periodic probe, so an idle daemon sleeps.
 //! - Readings are shared for 100 ms by default: `/proc/meminfo` costs the kernel 8 µs, more than everything else
@@ -73,32 +69,27 @@ pub mod types;
 pub mod rt;
 
 pub mod config;
+pub mod web;
 
 pub mod wire;
 
-pub mod web;
-
 pub mod auth;
-
 pub mod conn;
 
 pub mod gpio;
 pub mod hub;
 pub mod telemetry;
 
-pub mod logging;
-
 pub mod actions;
 
 pub mod dispatch;
 
+pub mod http;
 pub mod session;
 
-pub mod http;
-
-pub mod front;
-
 pub mod cli;
-pub mod client;
+pub mod front;
+pub mod logging;
 
+pub mod client;
 pub mod daemon;
