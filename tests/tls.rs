@@ -242,7 +242,7 @@ fn sighup_brings_a_new_certificate_to_new_connections_and_leaves_the_old_ones_al
 }
 
 #[test]
-fn plain_http_to_the_tls_port_is_ended_and_does_not_hang() {
+fn plain_http_to_the_tls_port_is_told_what_to_use() {
     if !has_openssl() {
         return;
     }
@@ -251,11 +251,11 @@ fn plain_http_to_the_tls_port_is_ended_and_does_not_hang() {
     let mut stream = daemon.tcp();
     stream.write_all(HEALTH.as_bytes()).expect("sent");
     let mut bytes = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut bytes) {
-        assert_ne!(error.kind(), ErrorKind::WouldBlock, "it hangs");
-    }
-    // At most TLS's own alert comes back.
-    assert!(bytes.is_empty() || bytes[0] == 21, "{bytes:?}");
+    stream.read_to_end(&mut bytes).expect("an answer, and the end");
+    let answer = Answer::parse(&bytes);
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("https://"), "{answer:?}");
+    assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()));
     assert!(began.elapsed() < Duration::from_secs(4), "at once, not at a deadline: {:?}", began.elapsed());
     assert_eq!(https(&daemon, &cert, HEALTH).status, 200);
 }

@@ -63,8 +63,16 @@ impl Reader {
     /// Completes the TLS handshake, if there is one to complete.
     ///
     /// # Errors
-    /// `TimedOut` at the deadline, `UnexpectedEof` when the peer leaves, `InvalidData` when it does not speak TLS.
+    /// `TimedOut` at the deadline, `UnexpectedEof` when the peer leaves, `InvalidData` when it does not speak TLS,
+    /// `InvalidInput` when what it speaks looks like plain HTTP (nothing was sent then).
     pub fn handshake(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut first = [0];
+        // A TLS record never begins with a letter, a request line always does.
+        if let Got::Data(_) = receive_flagged(&self.conn, &mut first, Wait::Until(deadline), RecvFlags::PEEK)?
+            && first[0].is_ascii_uppercase()
+        {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         while self.conn.lock().handshaking() {
             match self.receive(Wait::Until(deadline))? {
                 Got::Data(_) => {}
@@ -100,6 +108,16 @@ impl Reader {
         }
     }
 
+    /// Reads and forgets whatever the peer still sends, until it ends or `deadline`: a socket that is closed with
+    /// unread input is reset, and what is on its way to the peer is lost.
+    pub fn drain(&mut self, deadline: Instant) {
+        let mut rest = [0; 1024];
+        // The clock is asked too: a peer that never pauses never lets a read run into its deadline.
+        while clock::now() < deadline
+            && matches!(receive_plain(&self.conn, &mut rest, Wait::Until(deadline)), Ok(Got::Data(_)))
+        {}
+    }
+
     /// One read of ciphertext, handed to rustls. The lock is taken only once the bytes are here.
     fn receive(&mut self, wait: Wait) -> io::Result<Got> {
         let Some(buf) = &mut self.ciphertext else { return Ok(Got::End) };
@@ -115,19 +133,24 @@ impl Reader {
 }
 
 fn receive_plain(conn: &Conn, buf: &mut [u8], wait: Wait) -> io::Result<Got> {
-    let flags = match wait {
-        Wait::Steady => RecvFlags::empty(),
-        Wait::No => RecvFlags::DONTWAIT,
-        Wait::Until(deadline) => {
-            let left = deadline.saturating_duration_since(clock::now());
-            let mut fds = [PollFd::new(&conn.socket, PollFlags::IN)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(0) => return Ok(Got::Nothing),
-                Ok(_) | Err(Errno::INTR) => RecvFlags::DONTWAIT,
-                Err(error) => return Err(error.into()),
+    receive_flagged(conn, buf, wait, RecvFlags::empty())
+}
+
+fn receive_flagged(conn: &Conn, buf: &mut [u8], wait: Wait, more: RecvFlags) -> io::Result<Got> {
+    let flags = more
+        | match wait {
+            Wait::Steady => RecvFlags::empty(),
+            Wait::No => RecvFlags::DONTWAIT,
+            Wait::Until(deadline) => {
+                let left = deadline.saturating_duration_since(clock::now());
+                let mut fds = [PollFd::new(&conn.socket, PollFlags::IN)];
+                match poll(&mut fds, Some(&timespec(left))) {
+                    Ok(0) => return Ok(Got::Nothing),
+                    Ok(_) | Err(Errno::INTR) => RecvFlags::DONTWAIT,
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
-    };
+        };
     loop {
         match recv(&conn.socket, &mut *buf, flags) {
             Ok((_, 0)) => return Ok(Got::End),

@@ -223,15 +223,19 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// One write, no waiting: who is not there to read it does not get it.
 fn turn_away(stream: &TcpStream, tls: bool) {
     const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n\
         Content-Length: 54\r\nConnection: close\r\n\r\nToo many connections. Close some, or try again later.\n";
     if !tls {
-        let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
-        let _ = rustix::net::send(stream, FULL, flags);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
+        send_at_once(stream, FULL);
     }
+}
+
+/// One write, no waiting, and no more: who is not there to read it does not get it.
+fn send_at_once(stream: &TcpStream, bytes: &[u8]) {
+    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+    let _ = rustix::net::send(stream, bytes, flags);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
 }
 
 impl Door {

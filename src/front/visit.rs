@@ -10,7 +10,7 @@ use tungstenite::http;
 
 use super::head::{self, BadHead, Head, Upgrade};
 use super::limits::Slot;
-use super::{Door, Visitor, relay};
+use super::{Door, Visitor, relay, send_at_once};
 use crate::auth::{self, Verdict};
 use crate::conn::{Conn, Got, Reader, Wait};
 use crate::rt::clock;
@@ -39,6 +39,10 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot, stack: St
     }
 }
 
+/// For who speaks plain HTTP to a TLS port.
+const TLS_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 51\r\n\
+    Connection: close\r\n\r\nThis port speaks TLS: use https:// or wss:// here.\n";
+
 /// What a connection turned out to be, with the bytes that were read so far.
 enum Next {
     /// The whole request head, and what came behind it.
@@ -54,7 +58,10 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
     let deadline = clock::now() + door.limits.head_deadline;
     if tls && let Err(error) = reader.handshake(deadline) {
         log::debug!("{}: TLS handshake: {error}", conn.peer());
-        if error.kind() == io::ErrorKind::InvalidData {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            send_at_once(conn.socket(), TLS_ONLY);
+            reader.drain(deadline);
+        } else if error.kind() == io::ErrorKind::InvalidData {
             // The alert that says why is on its way; a reset must not overtake it.
             conn.finish(reader, door.shared.close_deadline);
         }
