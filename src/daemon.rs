@@ -81,6 +81,9 @@ impl Daemon {
         {
             log::warn!("state_dir '{}' cannot be created: {error}; nothing will outlive this process", dir.display());
         }
+        if !config.root.is_dir() {
+            log::warn!("root '{}' is no directory: there will be no telemetry", config.root.display());
+        }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
         let sockets = config.listen.iter().map(|address| {

@@ -18,10 +18,14 @@ pub fn start(config: &Config, hub: &Arc<Hub>) {
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Debug)
         .set_location_level(LevelFilter::Off)
+        .add_filter_ignore_str(FRAMES)
         .build();
     let events = ToHub { level: config.log_events, hub: Arc::clone(hub) };
     let _ = CombinedLogger::init(vec![WriteLogger::new(config.log_level, lines, std::io::stderr()), Box::new(events)]);
 }
+
+/// tungstenite writes whole messages to its log, keys included; nobody may read those there.
+const FRAMES: &str = "tungstenite::";
 
 /// Posts records to the hub; never waits, and a full hub drops them (counted there).
 struct ToHub {
@@ -35,7 +39,7 @@ impl Log for ToHub {
     }
 
     fn log(&self, record: &Record) {
-        if self.enabled(record.metadata()) {
+        if self.enabled(record.metadata()) && !record.target().starts_with(FRAMES) {
             let body = Body::Log {
                 level: record.level(),
                 target: record.target().to_owned(),

@@ -285,3 +285,22 @@ fn a_listed_page_may_ask_what_it_may_send_without_the_key() {
     assert!(answer.header("access-control-allow-headers").is_some_and(|headers| headers.contains("X-API-Key")));
     assert_eq!(question("https://elsewhere.example").status, 403);
 }
+
+#[test]
+fn keys_are_in_no_log_at_any_level() {
+    let dir = TempDir::new();
+    let key = dir.file("key", "secret-of-the-house\n");
+    let daemon = Daemon::start_in(dir, |command| {
+        command.arg("--api-key-file").arg(key).args(["--log-level", "trace"]);
+    });
+    let answer = daemon.ws("/").ask(r#"{"action":"AUTH","params":{"api_key":"secret-of-the-house"}}"#);
+    assert_eq!(answer["success"], true, "{answer}");
+    let mut ws = daemon.ws("/ws?token=secret-of-the-house");
+    assert_eq!(ws.json()["type"], "pong");
+    assert_eq!(daemon.http("GET", "/pins?apiKey=secret-of-the-house", &[], "").status, 200);
+    daemon.signal("HUP");
+    daemon.wait_for_log("SIGHUP");
+    let log = daemon.log();
+    assert!(!log.contains("secret-of-the-house"), "{log}");
+    assert!(!log.replace(' ', "").contains("7365637265742d6f66"), "not in hexadecimal either: {log}");
+}

@@ -159,7 +159,11 @@ impl Link {
                 let text = error.to_string();
                 // The second is what a self-signed certificate is called that is marked as an authority.
                 let unknown = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| text.contains(name));
-                let hint = if unknown { "; trust its certificate with --ca FILE" } else { "" };
+                let hint = match () {
+                    () if unknown => "; trust its certificate with --ca FILE",
+                    () if text.contains("InvalidContentType") => "; if it does not serve TLS, use ws://",
+                    () => "",
+                };
                 ClientError(format!("TLS with {}:{}: {text}{hint}", self.host, self.port))
             })?;
         }
@@ -212,6 +216,9 @@ fn tls_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, ClientError> {
     let file = ca.unwrap_or(Path::new(SYSTEM_ROOTS));
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let trusted = match read {
+        Ok(trusted) if trusted.is_empty() && ca.is_some() => {
+            return Err(ClientError(format!("no PEM certificate in '{}'", file.display())));
+        }
         Ok(trusted) => trusted,
         Err(error) if ca.is_some() => {
             return Err(ClientError(format!("cannot read certificates from '{}': {error}", file.display())));

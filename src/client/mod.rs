@@ -12,6 +12,7 @@ use tungstenite::{Message, WebSocket};
 use crate::cli::{CallArgs, PublishArgs, WatchArgs};
 use crate::config::{Auth, Config};
 use crate::conn::Tls;
+use crate::gpio::Gpio;
 use link::{Link, Stream};
 
 /// Why a command failed, in one line; empty where the answer that was printed says it already.
@@ -112,11 +113,12 @@ pub fn check(config: &Config) -> Result<(), ClientError> {
         Auth::None => "none",
         Auth::Key(_) => "key",
     };
+    let gpio = Gpio::new(&config.gpio, Box::new(|_| {})).map_err(|error| ClientError(error.to_string()))?;
     let tls = if config.tls.is_some() { "on" } else { "off" };
     print_line(&format!(
-        "configuration is good: listen {}, auth {auth}, tls {tls}, gpio {:?}",
+        "configuration is good: listen {}, auth {auth}, tls {tls}, gpio {}",
         addresses.join(" "),
-        config.gpio.backend
+        gpio.backend().name
     ))
 }
 
@@ -134,6 +136,11 @@ fn next_text(socket: &mut WebSocket<Stream>) -> Result<String, ClientError> {
     loop {
         match socket.read().map_err(link::lost)? {
             Message::Text(text) => return Ok(text.to_string()),
+            Message::Close(Some(frame)) if frame.reason.starts_with("Invalid API Key") => {
+                return Err(ClientError::new(
+                    "the daemon wants an API key, or another one: give --api-key-file FILE or PINWIRE_API_KEY",
+                ));
+            }
             Message::Close(Some(frame)) => {
                 return Err(ClientError(format!("the daemon closed the connection: {} {}", frame.code, frame.reason)));
             }

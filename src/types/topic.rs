@@ -32,6 +32,9 @@ impl Pattern {
         if text.len() > MAX_TOPIC_BYTES {
             return Err(format!("a topic pattern has at most {MAX_TOPIC_BYTES} bytes, this one has {}", text.len()));
         }
+        if text.split('.').rev().skip(1).any(|level| level == "**") {
+            return Err("'**' stands for any tail, so it must be the last level".into());
+        }
         Ok(Pattern(text.into()))
     }
 
@@ -92,6 +95,7 @@ mod tests {
     #[test]
     fn an_empty_or_overlong_pattern_is_refused_with_the_limit_named() {
         assert!(Pattern::new("").is_err());
+        assert!(Pattern::new("gpio.**.changed").is_err());
         let error = Pattern::new(&"x".repeat(MAX_TOPIC_BYTES + 1)).expect_err("too long");
         assert!(error.contains("256"), "{error}");
     }

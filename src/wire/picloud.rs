@@ -186,7 +186,8 @@ fn parse(text: &[u8]) -> Result<Message<'_>, String> {
     let message = Option::<Message>::deserialize(&mut json).map_err(|error| {
         // The position says nothing to the author of a one-line message; the reason does.
         let text = error.to_string();
-        text.split(" at line ").next().unwrap_or("not a JSON object").to_owned()
+        let reason = text.split(" at line ").next().unwrap_or_default();
+        if error.is_data() { reason.to_owned() } else { format!("not JSON: {reason}") }
     })?;
     Ok(message.unwrap_or_default())
 }

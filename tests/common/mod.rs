@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -90,7 +90,7 @@ pub struct Daemon {
     /// Every address it said it listens on.
     pub listening: Vec<String>,
     pub dir: TempDir,
-    stderr: Arc<Mutex<String>>,
+    stderr: Arc<(Mutex<String>, Condvar)>,
     ended: bool,
 }
 
@@ -123,13 +123,14 @@ impl Daemon {
     pub fn launch(dir: TempDir, mut command: Command) -> Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the daemon starts");
-        let stderr = Arc::new(Mutex::new(String::new()));
+        let stderr = Arc::new((Mutex::new(String::new()), Condvar::new()));
         let (log, pipe) = (Arc::clone(&stderr), child.stderr.take().expect("piped"));
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                let mut log = log.lock().expect("unpoisoned");
-                log.push_str(&line);
-                log.push('\n');
+                let mut text = log.0.lock().expect("unpoisoned");
+                text.push_str(&line);
+                text.push('\n');
+                log.1.notify_all();
             }
         });
         let (sender, lines) = channel();
@@ -146,7 +147,7 @@ impl Daemon {
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait();
-                panic!("the daemon did not get ready ({status:?}):\n{}", stderr.lock().expect("unpoisoned"));
+                panic!("the daemon did not get ready ({status:?}):\n{}", stderr.0.lock().expect("unpoisoned"));
             }
         };
         let mut listening = vec![first];
@@ -165,7 +166,14 @@ impl Daemon {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.stderr.lock().expect("unpoisoned").clone()
+        self.stderr.0.lock().expect("unpoisoned").clone()
+    }
+
+    /// Waits until it has logged this.
+    pub fn wait_for_log(&self, text: &str) {
+        let log = self.stderr.0.lock().expect("unpoisoned");
+        let (log, wait) = self.stderr.1.wait_timeout_while(log, LIMIT, |log| !log.contains(text)).expect("unpoisoned");
+        assert!(!wait.timed_out(), "not logged within {LIMIT:?}: {text}\n{log}");
     }
 
     /// A client command of the same program, pointed at this daemon.
