@@ -150,7 +150,7 @@ impl Inner {
             state.ending.iter().map(|(deadline, _)| deadline.saturating_duration_since(now)).min()
         };
         for conn in due.iter().filter_map(Weak::upgrade) {
-            conn.end();
+            conn.abort();
         }
         Some(wait)
     }

@@ -225,6 +225,13 @@ impl Conn {
         self.lock().goodbye(&self.socket);
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
         reader.drain(deadline);
+        if clock::now() < deadline { self.end() } else { self.abort() }
+    }
+
+    /// Ends the socket of a peer that does not end its own: with a reset, because one that is stuck in sending
+    /// would otherwise learn of it a minute later. What it has received it can still read.
+    pub fn abort(&self) {
+        let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         self.end();
     }
 

@@ -97,7 +97,7 @@ impl Door {
             let rest = self.visitors.all();
             log::warn!("{} connections did not close in time; ended", rest.len());
             for (visitor, _) in rest {
-                visitor.conn.end();
+                visitor.conn.abort();
             }
             self.visitors.wait_until_gone(clock::now() + Duration::from_millis(200));
         }
