@@ -32,6 +32,17 @@ pub fn bearer(value: &str) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim().to_owned())
 }
 
+/// Takes a query parameter that shows a key (`apiKey`, `token`) or a PiCloud client's name; the first of each
+/// counts, and a name from a header before that.
+pub fn take_query(shown: &mut Shown, client_name: &mut Option<String>, name: &str, value: &str) {
+    let place = match name {
+        "apiKey" | "token" => &mut shown.query,
+        "clientName" => client_name,
+        _ => return,
+    };
+    place.get_or_insert_with(|| value.to_owned());
+}
+
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -150,7 +150,8 @@ impl Conn {
     /// # Errors
     /// [`Gone`] when the connection has ended or is closing, or did not make room in time.
     pub fn reply(self: &Arc<Conn>, bytes: &[u8]) -> Result<(), Gone> {
-        let deadline = clock::now() + self.shared.reply_deadline;
+        // Mostly there is room, and then no clock is read.
+        let mut deadline = None;
         loop {
             {
                 let mut outbox = self.lock();
@@ -165,6 +166,7 @@ impl Conn {
                     }
                 }
             }
+            let deadline = *deadline.get_or_insert_with(|| clock::now() + self.shared.reply_deadline);
             if !self.wait_writable(deadline)? {
                 log::info!("{} does not read its answers; cut", self.peer);
                 self.close(CLOSE_SLOW, "slow: answers are not read");

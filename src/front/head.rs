@@ -144,11 +144,9 @@ fn read_target(head: &mut Head, target: &str) -> Result<(), BadHead> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     path.clone_into(&mut head.path);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "apiKey" | "token" if head.shown.query.is_none() => head.shown.query = Some(value.into_owned()),
-            "clientName" if head.client_name.is_none() => head.client_name = Some(value.into_owned()),
-            "types" => head.types.extend(value.split(',').filter(|t| !t.is_empty()).map(str::to_owned)),
-            _ => {}
+        auth::take_query(&mut head.shown, &mut head.client_name, &name, &value);
+        if name == "types" {
+            head.types.extend(value.split(',').filter(|t| !t.is_empty()).map(str::to_owned));
         }
     }
     Ok(())

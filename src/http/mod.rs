@@ -247,11 +247,7 @@ fn read(request: &mut Request, limit: usize) -> io::Result<Asked> {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "apiKey" | "token" if asked.shown.query.is_none() => asked.shown.query = Some(value.into_owned()),
-            "clientName" if asked.client_name.is_none() => asked.client_name = Some(value.into_owned()),
-            _ => {}
-        }
+        auth::take_query(&mut asked.shown, &mut asked.client_name, &name, &value);
     }
     // The front door has counted the bytes already; this bound is for whoever comes past it.
     request.as_reader().take(limit as u64).read_to_end(&mut asked.body)?;

@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::conn::Conn;
+use crate::rt::clock;
 use crate::rt::worker::Worker;
 use crate::types::event::{Body, Dialect, Event};
 use crate::types::topic::Pattern;
@@ -58,6 +59,21 @@ pub struct Member {
     pub replay_status: bool,
     /// What it is subscribed to from the beginning.
     pub patterns: Vec<Pattern>,
+}
+
+impl Member {
+    /// A subscriber since now, without name, greeting or subscriptions.
+    pub fn new(conn: &Arc<Conn>, dialect: Dialect) -> Member {
+        Member {
+            conn: Arc::clone(conn),
+            dialect,
+            name: String::new(),
+            since: clock::wall(),
+            greeting: Vec::new(),
+            replay_status: false,
+            patterns: Vec::new(),
+        }
+    }
 }
 
 /// What a subscriber wants.
@@ -190,7 +206,7 @@ impl Hub {
     }
 
     /// Sends all that waits now, and waits for whoever is at it: afterwards everything left in the hub before
-    /// this call is sent. For the shutdown, whose next step ends the connections.
+    /// this call is done. For the shutdown, whose next step ends the connections, and for whoever looks at the table.
     pub fn drain(&self) {
         // The inbox is in order and bounded, so this many batches reach past what is in it; more may be coming.
         for _ in 0..=INBOX / BATCH {
@@ -204,12 +220,9 @@ impl Hub {
 
     /// PiCloud's view of who is connected: every PiCloud member with the events it subscribes to.
     pub fn presence(&self) -> Vec<Presence> {
-        let mut core = self.lock();
         // What others left while the lock was held is part of the picture.
-        while !self.inbox.1.is_empty() {
-            core.work(&self.inbox.1);
-        }
-        let mut list: Vec<Presence> = core.table.presence().collect();
+        self.drain();
+        let mut list: Vec<Presence> = self.lock().table.presence().collect();
         list.sort_by_key(|p| p.id);
         list
     }

@@ -67,17 +67,7 @@ impl Endrpi {
             return Err(format!("Too many topics: at most {MAX_PATTERNS} per connection"));
         }
         let hub = &self.host.hub;
-        let member = *self.member.get_or_insert_with(|| {
-            hub.join(Member {
-                conn: Arc::clone(&self.conn),
-                dialect: Dialect::Endrpi,
-                name: String::new(),
-                since: clock::wall(),
-                greeting: Vec::new(),
-                replay_status: false,
-                patterns: Vec::new(),
-            })
-        });
+        let member = *self.member.get_or_insert_with(|| hub.join(Member::new(&self.conn, Dialect::Endrpi)));
         for pattern in fresh {
             hub.subscribe(member, Filter::Pattern(pattern.clone()));
             self.patterns.push(pattern);

@@ -60,20 +60,8 @@ impl Events {
         frame::text_with(&mut greeting, |out| events::pong(out, None, clock::wall()));
         let patterns = self.documented();
         let replay_status = patterns.iter().any(|pattern| pattern.matches(STATUS));
-        let member = Member { greeting, replay_status, patterns, ..self.member(Dialect::Events) };
+        let member = Member { greeting, replay_status, patterns, ..Member::new(&self.conn, Dialect::Events) };
         self.member = Some(self.host.hub.join(member));
-    }
-
-    fn member(&self, dialect: Dialect) -> Member {
-        Member {
-            conn: Arc::clone(&self.conn),
-            dialect,
-            name: String::new(),
-            since: clock::wall(),
-            greeting: Vec::new(),
-            replay_status: false,
-            patterns: Vec::new(),
-        }
     }
 
     /// The documented events this client gets now.
@@ -103,7 +91,7 @@ impl Events {
         } else if let Some(pattern) = code_topic(topic) {
             let id = match self.code {
                 Some(id) => id,
-                None => *self.code.insert(self.host.hub.join(self.member(Dialect::Code))),
+                None => *self.code.insert(self.host.hub.join(Member::new(&self.conn, Dialect::Code))),
             };
             self.host.hub.subscribe(id, Filter::Pattern(pattern));
         } else if let Some(pattern) = dotted(topic) {

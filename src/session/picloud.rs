@@ -18,15 +18,7 @@ const MAX_SUBSCRIPTIONS: usize = 1000;
 
 /// Joins the hub under a PiCloud client's name.
 fn join(hub: &Hub, conn: &Arc<Conn>, name: String) -> MemberId {
-    hub.join(Member {
-        conn: Arc::clone(conn),
-        dialect: Dialect::Picloud,
-        name,
-        since: clock::wall(),
-        greeting: Vec::new(),
-        replay_status: false,
-        patterns: Vec::new(),
-    })
+    hub.join(Member { name, ..Member::new(conn, Dialect::Picloud) })
 }
 
 /// `/subscribe`: takes what the client wants; the hub sends it.
