@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::front::{self, Door, Listener, Origins};
-use crate::gpio::Gpio;
+use crate::gpio::{Gpio, Places, Sinks};
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::session::Host;
@@ -95,15 +95,16 @@ impl Daemon {
         let node_id: Arc<str> = config.node_id.as_str().into();
         let facts = Arc::clone(&hub);
         // The thread that changed a line sends the news itself, once it has answered.
-        let gpio = Gpio::new(&config.gpio, Box::new(move |fact| facts.publish(fact))).map_err(StartError::new)?;
+        let posted = Arc::clone(&hub);
+        let sinks =
+            Sinks { publish: Box::new(move |fact| facts.publish(fact)), post: Box::new(move |fact| posted.post(fact)) };
+        let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
+        let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
         let backend = gpio.backend();
         log::info!("GPIO backend '{}': {}", backend.name, backend.why);
-        let desk = Arc::new(Desk {
-            gpio,
-            telemetry: Telemetry::new(&config.root, &config.telemetry),
-            error_style: config.endrpi.error_style,
-            started: clock::now(),
-        });
+        gpio.start().map_err(StartError::new)?;
+        let telemetry = Telemetry::new(&config.root, &config.telemetry);
+        let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style));
         let gate = Arc::new(Gate::new(&config.auth));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));

@@ -1,12 +1,16 @@
 //! From a typed request to its answer: the one place where errors become what the wire says.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub use crate::actions::load::{Load, LoadMeter};
 use crate::actions::{gpio, load};
 use crate::config::ErrorStyle;
 use crate::gpio::Gpio;
+use crate::rt::clock;
 use crate::telemetry::Telemetry;
+use crate::types::caller::{Caller, CallerId};
 use crate::types::line::BackendInfo;
 use crate::types::reading::{Frequency, Memory, Platform, Reading, Temperature, Throttle, Uptime};
 use crate::types::topic::Pattern;
@@ -19,6 +23,7 @@ pub struct Desk {
     pub error_style: ErrorStyle,
     /// When the daemon started, for `/health`.
     pub started: Instant,
+    callers: AtomicU64,
 }
 
 /// What a request wants of the session it came in by; everything else is answered here.
@@ -54,6 +59,23 @@ impl SystemReading {
 }
 
 impl Desk {
+    pub fn new(gpio: Gpio, telemetry: Telemetry, error_style: ErrorStyle) -> Desk {
+        Desk { gpio, telemetry, error_style, started: clock::now(), callers: AtomicU64::new(1) }
+    }
+
+    /// A new caller: a session, which says goodbye with [`Desk::gone`].
+    pub fn caller(&self, name: impl Into<Arc<str>>) -> Caller {
+        let id = CallerId(self.callers.fetch_add(1, Ordering::Relaxed));
+        Caller { id: Some(id), name: name.into() }
+    }
+
+    /// A session has ended.
+    pub fn gone(&self, caller: &Caller) {
+        if let Some(id) = caller.id {
+            self.gpio.gone(id);
+        }
+    }
+
     /// Reads a message in Endrpi's dialect.
     ///
     /// # Errors
@@ -63,7 +85,7 @@ impl Desk {
     }
 
     /// Answers a request into `out`, or hands back what only its session can do.
-    pub fn answer(&self, request: &mut Request, out: &mut Vec<u8>) -> Option<Aside> {
+    pub fn answer(&self, caller: &Caller, request: &mut Request, out: &mut Vec<u8>) -> Option<Aside> {
         // The call is taken out of the request: its vectors move on, and the envelope stays for the answer.
         let call = std::mem::replace(&mut request.call, Call::Memory);
         let telemetry = &self.telemetry;
@@ -83,7 +105,7 @@ impl Desk {
                 self.tell(request, out, states.as_ref().map(|states| Data::Pins(states)));
             }
             Call::UpdatePins(settings) => {
-                let done = gpio::update(&self.gpio, &settings);
+                let done = gpio::update(&self.gpio, caller, &settings);
                 self.tell(request, out, done.as_ref().map(|()| Data::Text(endrpi::PINS_UPDATED)));
             }
             Call::SimulateInput { pin, level } => {

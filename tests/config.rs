@@ -169,7 +169,7 @@ fn every_key_of_a_file_arrives() {
     assert_eq!(config.endrpi.error_style, ErrorStyle::Object);
     assert_eq!(config.picloud.info_interval, Duration::from_millis(50));
     assert_eq!(config.gpio.backend, Backend::Sim);
-    let names: Vec<_> = config.gpio.names.iter().map(|(name, pin)| (name.as_str(), *pin)).collect();
+    let names: Vec<_> = config.gpio.lines.iter().map(|(name, line)| (name.as_str(), line.pin)).collect();
     let pin = |number| Pin::new(number).expect("pin");
     assert_eq!(names, [("GPIO4", pin(4)), ("door", pin(17)), ("garden pump", pin(21)), ("lamp", pin(18))]);
     assert_eq!(config.telemetry.max_age, Duration::ZERO);

@@ -1,6 +1,7 @@
 //! What clients may do with the lines.
 
 use crate::gpio::{Gpio, GpioError};
+use crate::types::caller::Caller;
 use crate::types::line::{Level, LineSetting, LineState, Pin};
 
 /// The lines' states under the names they were asked by.
@@ -25,8 +26,8 @@ pub fn read_all(gpio: &Gpio) -> Result<Vec<(String, LineState)>, GpioError> {
 ///
 /// # Errors
 /// What is wrong with the first setting that cannot be.
-pub fn update(gpio: &Gpio, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
-    gpio.update(settings)
+pub fn update(gpio: &Gpio, caller: &Caller, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
+    gpio.update(caller, settings)
 }
 
 /// Drives a simulated input.
@@ -41,13 +42,17 @@ pub fn simulate(gpio: &Gpio, pin: Pin, level: Level) -> Result<(), GpioError> {
 mod tests {
     use super::*;
     use crate::config::{self, Backend};
+    use crate::gpio::{Places, Sinks};
 
     #[test]
     fn lines_answer_under_the_names_they_were_asked_by() {
-        let settings = config::Gpio { backend: Backend::Sim, names: Default::default() };
-        let gpio = Gpio::new(&settings, Box::new(|_| {})).expect("the simulation always starts");
+        let settings = config::Gpio { backend: Backend::Sim, ..config::Gpio::default() };
+        let places = Places { root: "/nonexistent".into(), state_dir: None };
+        let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+        let gpio = Gpio::new(&settings, &places, sinks).expect("the simulation always starts");
+        let caller = Caller { id: None, name: "test".into() };
         let pin = Pin::new(17).expect("a BCM number below 28");
-        update(&gpio, &[(pin, LineSetting::Output { level: Level::High })]).expect("a valid setting");
+        update(&gpio, &caller, &[(pin, LineSetting::Output { level: Level::High })]).expect("a valid setting");
         let states = read(&gpio, vec![("pin11".into(), pin), ("17".into(), pin)]).expect("the line exists");
         assert_eq!(states.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["pin11", "17"]);
         assert!(states.iter().all(|(_, state)| state.level == Some(Level::High)));

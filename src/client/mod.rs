@@ -12,7 +12,7 @@ use tungstenite::{Message, WebSocket};
 use crate::cli::{CallArgs, PublishArgs, WatchArgs};
 use crate::config::{Auth, Config};
 use crate::conn::Tls;
-use crate::gpio::Gpio;
+use crate::gpio::{Gpio, Places, Sinks};
 use link::{Link, Stream};
 
 /// Why a command failed, in one line; empty where the answer that was printed says it already.
@@ -113,7 +113,9 @@ pub fn check(config: &Config) -> Result<(), ClientError> {
         Auth::None => "none",
         Auth::Key(_) => "key",
     };
-    let gpio = Gpio::new(&config.gpio, Box::new(|_| {})).map_err(|error| ClientError(error.to_string()))?;
+    let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
+    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(|error| ClientError(error.to_string()))?;
     let tls = if config.tls.is_some() { "on" } else { "off" };
     print_line(&format!(
         "configuration is good: listen {}, auth {auth}, tls {tls}, gpio {}",

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Picloud, Session, Telemetry};
+use super::{Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Picloud, Session, SysfsBias, Telemetry};
+use crate::types::line::Pin;
 
 /// The port Endrpi's and PiCloud's clients expect.
 pub(super) const PORT: u16 = 9000;
@@ -31,9 +32,26 @@ impl Default for Config {
             session: Session::default(),
             endrpi: Endrpi { error_style: ErrorStyle::String },
             picloud: Picloud { info_interval: Duration::from_secs(5) },
-            gpio: Gpio { backend: Backend::Auto, names: BTreeMap::new() },
+            gpio: Gpio::default(),
             telemetry: Telemetry::default(),
             warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Gpio {
+    fn default() -> Gpio {
+        // The EEPROM of add-on boards answers on these two.
+        let eeprom = [0, 1].into_iter().filter_map(Pin::new).collect();
+        Gpio {
+            backend: Backend::Auto,
+            chip: None,
+            lines: BTreeMap::new(),
+            allow: None,
+            deny: eeprom,
+            edge_events: 50,
+            sysfs_bias: SysfsBias::Refuse,
+            software_pwm_limit: 200,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use log::LevelFilter;
 
 use super::source::{ConfigError, Source, dotted};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Gpio, Session, Telemetry};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Gpio, Line, Session, Telemetry};
 use super::{access, listen, raw, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
@@ -158,12 +158,12 @@ fn gpio(gpio: &mut Gpio, written: &Written<'_>) -> Result<(), ConfigError> {
         let key = dotted("gpio.pins", name);
         let pin = entry.pin.0;
         validate::line_name(name, pin).map_err(|why| ConfigError::new(source.at(&key), why))?;
-        if let Some((other, _)) = gpio.names.iter().find(|(_, taken)| **taken == pin) {
+        if let Some((other, _)) = gpio.lines.iter().find(|(_, taken)| taken.pin == pin) {
             let other = dotted("gpio.pins", other);
             let message = format!("{pin} already has the name {other}, keep one of {other} and {key}");
             return Err(ConfigError::new(source.at(&format!("{key}.pin")), message));
         }
-        gpio.names.insert(name.clone(), pin);
+        gpio.lines.insert(name.clone(), Line::plain(pin));
     }
     Ok(())
 }

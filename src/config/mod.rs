@@ -5,6 +5,7 @@
 
 mod access;
 mod defaults;
+mod gpio;
 mod listen;
 mod load;
 mod raw;
@@ -12,15 +13,13 @@ mod source;
 mod tls;
 mod validate;
 
+pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use load::{Flags, load};
 pub use source::ConfigError;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use crate::types::line::Pin;
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -154,23 +153,6 @@ pub enum ErrorStyle {
 pub struct Picloud {
     /// How often `/info` pushes.
     pub info_interval: Duration,
-}
-
-/// GPIO.
-#[derive(Clone, Debug)]
-pub struct Gpio {
-    pub backend: Backend,
-    /// Configured names; each is the `resource` of its line's events.
-    pub names: BTreeMap<String, Pin>,
-}
-
-/// Which GPIO backend to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    Auto,
-    Cdev,
-    Sysfs,
-    Sim,
 }
 
 /// Telemetry.

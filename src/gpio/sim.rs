@@ -3,8 +3,11 @@
 //! They behave as Endrpi's mock does, with one addition: an input can be driven from outside. As in the kernel's
 //! gpio-sim the pull is the only drive there is, so setting a line's bias replaces what was simulated before.
 
-use super::lines::{GpioError, Lines};
-use crate::types::line::{Bias, Direction, Level, LineSetting, LineState, Pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lines::{GpioError, Hold, Lines, Role, Watcher};
+use crate::types::line::{Bias, Direction, Level, LineState, Pin};
 
 /// All of BCM 0 to 27; lives as long as the process.
 pub struct Sim {
@@ -14,16 +17,19 @@ pub struct Sim {
 #[derive(Clone, Copy)]
 struct Line {
     direction: Direction,
+    /// After `active_low`, as everywhere.
     level: Level,
     bias: Bias,
+    active_low: bool,
 }
 
 impl Sim {
     /// Every line a floating, low input, except those with a pull-up on the board: these are high.
     pub fn new() -> Sim {
-        let mut lines = [Line { direction: Direction::Input, level: Level::Low, bias: Bias::Floating }; Pin::COUNT];
+        let floating = Line { direction: Direction::Input, level: Level::Low, bias: Bias::Floating, active_low: false };
+        let mut lines = [floating; Pin::COUNT];
         for pin in super::FIXED_PULL_UPS {
-            lines[index(pin)] = Line { direction: Direction::Input, level: Level::High, bias: Bias::Up };
+            lines[index(pin)] = Line { level: Level::High, bias: Bias::Up, ..floating };
         }
         Sim { lines }
     }
@@ -40,14 +46,28 @@ impl Lines for Sim {
 
     fn inspect(&mut self, pin: Pin) -> Result<LineState, GpioError> {
         let line = self.lines[index(pin)];
-        Ok(LineState { direction: line.direction, level: Some(line.level), bias: Some(line.bias) })
+        Ok(LineState {
+            direction: Some(line.direction),
+            level: Some(line.level),
+            bias: Some(line.bias),
+            active_low: line.active_low,
+            consumer: None,
+            pwm: None,
+        })
     }
 
-    fn apply(&mut self, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
-        for (pin, setting) in settings {
-            self.lines[index(*pin)].set(*setting);
+    fn hold(&mut self, lines: &[(Pin, Hold)]) -> Result<(), GpioError> {
+        for (pin, hold) in lines {
+            self.lines[index(*pin)].set(*hold);
         }
         Ok(())
+    }
+
+    /// As on mainline kernels: a released output no longer drives.
+    fn release(&mut self, pins: &[Pin]) {
+        for pin in pins {
+            self.lines[index(*pin)].direction = Direction::Input;
+        }
     }
 
     fn simulate(&mut self, pin: Pin, level: Level) -> Result<(), GpioError> {
@@ -58,25 +78,44 @@ impl Lines for Sim {
         line.level = level;
         Ok(())
     }
+
+    fn reports_edges(&self, _pin: Pin) -> bool {
+        false
+    }
+
+    fn debounces(&self) -> bool {
+        true
+    }
+
+    fn watch(&mut self, _watcher: Arc<dyn Watcher>) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn stop(&mut self, _limit: Duration) {}
 }
 
 impl Line {
-    fn set(&mut self, setting: LineSetting) {
-        match setting {
-            LineSetting::Input { bias } => {
+    fn set(&mut self, hold: Hold) {
+        if hold.active_low != self.active_low {
+            self.active_low = hold.active_low;
+            self.level = self.level.inverted();
+        }
+        // The bias stays as it was last reported where nothing is said of it, as in Endrpi's mock.
+        self.bias = hold.bias.unwrap_or(self.bias);
+        match hold.role {
+            Role::Input { .. } => {
                 self.direction = Direction::Input;
-                self.bias = bias;
-                self.level = match bias {
-                    Bias::Up => Level::High,
-                    Bias::Down => Level::Low,
-                    Bias::Floating => self.level,
+                self.level = match (hold.bias, self.active_low) {
+                    (Some(Bias::Up), false) | (Some(Bias::Down), true) => Level::High,
+                    (Some(Bias::Down), false) | (Some(Bias::Up), true) => Level::Low,
+                    _ => self.level,
                 };
             }
-            // The bias stays as it was last reported, as in Endrpi's mock.
-            LineSetting::Output { level } => {
+            Role::Output { level } => {
                 self.direction = Direction::Output;
                 self.level = level;
             }
+            Role::OutputAsIs => self.direction = Direction::Output,
         }
     }
 }
@@ -88,13 +127,23 @@ fn index(pin: Pin) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::line::Edge;
 
     fn pin(bcm: u8) -> Pin {
         Pin::new(bcm).expect("a BCM number below 28")
     }
 
     fn state(direction: Direction, level: Level, bias: Bias) -> LineState {
-        LineState { direction, level: Some(level), bias: Some(bias) }
+        LineState::new(direction, Some(level), Some(bias))
+    }
+
+    fn input(bias: Bias) -> Hold {
+        let role = Role::Input { edge: Edge::Both, debounce: Duration::ZERO };
+        Hold { active_low: false, bias: Some(bias), role }
+    }
+
+    fn output(level: Level) -> Hold {
+        Hold { active_low: false, bias: None, role: Role::Output { level } }
     }
 
     #[test]
@@ -114,11 +163,11 @@ mod tests {
         use Bias::{Down, Floating, Up};
         use Level::{High, Low};
         enum Step {
-            Set(LineSetting),
+            Set(Hold),
             Drive(Level),
         }
-        let input = |bias| Step::Set(LineSetting::Input { bias });
-        let output = |level| Step::Set(LineSetting::Output { level });
+        let input = |bias| Step::Set(input(bias));
+        let output = |level| Step::Set(output(level));
         let table = [
             (input(Up), state(Direction::Input, High, Up)),
             (input(Floating), state(Direction::Input, High, Floating)),
@@ -137,7 +186,7 @@ mod tests {
         let mut sim = Sim::new();
         for (number, (step, expected)) in table.into_iter().enumerate() {
             match step {
-                Step::Set(setting) => sim.apply(&[(pin(17), setting)]).expect("the simulation takes every setting"),
+                Step::Set(setting) => sim.hold(&[(pin(17), setting)]).expect("the simulation takes every setting"),
                 Step::Drive(level) => sim.simulate(pin(17), level).expect("an input can be driven"),
             }
             assert_eq!(sim.inspect(pin(17)), Ok(expected), "step {number}");
@@ -147,7 +196,7 @@ mod tests {
     #[test]
     fn an_output_cannot_be_driven_from_outside() {
         let mut sim = Sim::new();
-        sim.apply(&[(pin(4), LineSetting::Output { level: Level::Low })]).expect("a valid setting");
+        sim.hold(&[(pin(4), output(Level::Low))]).expect("a valid setting");
         assert_eq!(sim.simulate(pin(4), Level::High), Err(GpioError::SimulatedOutput { pin: pin(4) }));
         assert_eq!(sim.inspect(pin(4)), Ok(state(Direction::Output, Level::Low, Bias::Floating)));
     }

@@ -1,7 +1,7 @@
-//! What the workshop promises, whatever the backend: all or nothing, and one event per change.
+//! What the workshop promises, shown on the simulation: all or nothing, and one event per change.
 
 use super::*;
-use crate::types::line::Direction;
+use crate::config::Backend;
 
 type Settings<'a> = &'a [(Pin, LineSetting)];
 type Told<'a> = &'a [(&'a str, u8, Level)];
@@ -20,21 +20,38 @@ fn input(bcm: u8, bias: Bias) -> (Pin, LineSetting) {
 }
 
 fn settings(backend: Backend) -> config::Gpio {
-    let names = [("led-1", 17), ("a-lamp", 17), ("button", 4)].map(|(name, bcm)| (name.to_owned(), pin(bcm)));
-    config::Gpio { backend, names: names.into() }
+    let line = |(name, bcm): (&str, u8)| (name.to_owned(), config::Line::plain(pin(bcm)));
+    config::Gpio { backend, lines: [("a-lamp", 17), ("button", 4)].map(line).into(), ..config::Gpio::default() }
+}
+
+fn places() -> Places {
+    Places { root: "/nonexistent".into(), state_dir: None }
+}
+
+/// Sinks for what must not happen.
+fn silent() -> Sinks {
+    Sinks {
+        publish: Box::new(|event| panic!("nothing changed: {event:?}")),
+        post: Box::new(|event| panic!("nothing happens by itself: {event:?}")),
+    }
+}
+
+fn caller() -> Caller {
+    Caller { id: None, name: "test".into() }
 }
 
 /// A simulated workshop and what its sink has seen.
 fn workshop() -> (Gpio, Seen) {
     let seen = Seen::default();
     let log = seen.clone();
-    let sink: Sink = Box::new(move |event| match event.body {
-        Body::GpioState { resource, pin, level, pwm_duty: None } => {
+    let publish = Box::new(move |event: Event| match event.body {
+        Body::GpioState { resource, pin, level, pwm_duty: None, .. } => {
             log.lock().expect("no test panics in the sink").push((resource.to_string(), pin.number(), level));
         }
         other => panic!("not a fact of this room: {other:?}"),
     });
-    (Gpio::new(&settings(Backend::Sim), sink).expect("the simulation always starts"), seen)
+    let sinks = Sinks { publish, post: Box::new(|event| panic!("nothing happens by itself: {event:?}")) };
+    (Gpio::new(&settings(Backend::Sim), &places(), sinks).expect("the simulation always starts"), seen)
 }
 
 fn take(seen: &Seen) -> Vec<(String, u8, Level)> {
@@ -42,14 +59,9 @@ fn take(seen: &Seen) -> Vec<(String, u8, Level)> {
 }
 
 #[test]
-fn a_backend_that_is_not_there_is_refused_and_auto_says_that_it_simulates() {
-    for (backend, word) in [(Backend::Cdev, "cdev"), (Backend::Sysfs, "sysfs")] {
-        let Err(error) = Gpio::new(&settings(backend), Box::new(|_| {})) else { panic!("{word} must be refused") };
-        let text = error.to_string();
-        assert!(text.contains(word) && text.contains("\"auto\"") && text.contains("\"sim\""), "{text}");
-    }
+fn auto_says_that_it_simulates() {
     for backend in [Backend::Auto, Backend::Sim] {
-        let info = Gpio::new(&settings(backend), Box::new(|_| {})).expect("the simulation always starts").backend();
+        let info = Gpio::new(&settings(backend), &places(), silent()).expect("the simulation always starts").backend();
         assert_eq!((info.name, info.simulated), ("sim", true));
         assert!(info.why.contains("simulated"), "{}", info.why);
     }
@@ -59,7 +71,7 @@ fn a_backend_that_is_not_there_is_refused_and_auto_says_that_it_simulates() {
 fn names_lead_to_lines_and_lines_to_names() {
     let (gpio, _) = workshop();
     for (name, expected) in
-        [("GPIO17", Some(17)), ("17", Some(17)), ("pin11", Some(17)), ("led-1", Some(17)), ("LED-1", None)]
+        [("GPIO17", Some(17)), ("17", Some(17)), ("pin11", Some(17)), ("a-lamp", Some(17)), ("A-LAMP", None)]
     {
         assert_eq!(gpio.resolve(name).map(Pin::number), expected, "{name}");
     }
@@ -82,7 +94,7 @@ fn each_change_of_a_level_is_told_exactly_once_and_in_order() {
         (&[output(6, High), output(6, High)], &[("GPIO6", 6, High)]),
     ];
     for (settings, expected) in table {
-        gpio.update(settings).expect("valid settings");
+        gpio.update(&caller(), settings).expect("valid settings");
         let expected: Vec<_> = expected.iter().map(|(name, bcm, level)| (name.to_string(), *bcm, *level)).collect();
         assert_eq!(take(&seen), expected, "{settings:?}");
     }
@@ -96,7 +108,7 @@ fn a_simulated_input_is_told_once_and_gives_way_to_the_next_configuration() {
     gpio.simulate_input(pin(4), Level::High).expect("an input");
     gpio.simulate_input(pin(4), Level::High).expect("an input");
     assert_eq!(take(&seen), [("button".to_owned(), 4, Level::High)]);
-    gpio.update(&[input(4, Bias::Down)]).expect("valid settings");
+    gpio.update(&caller(), &[input(4, Bias::Down)]).expect("valid settings");
     assert_eq!(take(&seen), [("button".to_owned(), 4, Level::Low)]);
 }
 
@@ -113,37 +125,19 @@ fn an_update_that_cannot_be_done_whole_changes_and_tells_nothing() {
     ];
     for (settings, expected) in table {
         assert!(expected.to_string().starts_with("Failed to "), "{expected}");
-        assert_eq!(gpio.update(settings), Err(expected), "{settings:?}");
+        assert_eq!(gpio.update(&caller(), settings), Err(expected), "{settings:?}");
         assert_eq!(gpio.read(&all).expect("all lines exist"), before);
         assert_eq!(take(&seen), []);
     }
-    gpio.update(&[output(2, Level::Low), input(3, Bias::Up)]).expect("the I²C pins can be outputs or pulled up");
+    gpio.update(&caller(), &[output(2, Level::Low), input(3, Bias::Up)])
+        .expect("the I²C pins can be outputs or pulled up");
 }
 
 #[test]
-fn an_output_is_not_driven_from_outside_and_real_lines_never_are() {
-    struct Real;
-    impl Lines for Real {
-        fn name(&self) -> &'static str {
-            "real"
-        }
-        fn simulated(&self) -> bool {
-            false
-        }
-        fn inspect(&mut self, _: Pin) -> Result<LineState, GpioError> {
-            Ok(LineState { direction: Direction::Input, level: None, bias: None })
-        }
-        fn apply(&mut self, _: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
-            Ok(())
-        }
-    }
+fn an_output_is_not_driven_from_outside() {
     let (gpio, _) = workshop();
-    gpio.update(&[output(4, Level::Low)]).expect("valid settings");
+    gpio.update(&caller(), &[output(4, Level::Low)]).expect("valid settings");
     assert_eq!(gpio.simulate_input(pin(4), Level::High), Err(GpioError::SimulatedOutput { pin: pin(4) }));
-
-    let real = Gpio::with_lines(Box::new(Real), "", &settings(Backend::Sim), Box::new(|_| panic!("nothing changed")));
-    let refused = GpioError::NotSimulated { pin: pin(4), backend: "real" };
-    assert_eq!(real.simulate_input(pin(4), Level::High), Err(refused));
 }
 
 #[test]
@@ -152,7 +146,9 @@ fn concurrent_writers_leave_a_gapless_alternation_of_levels() {
     std::thread::scope(|scope| {
         for level in [Level::High, Level::Low] {
             let gpio = &gpio;
-            scope.spawn(move || (0..500).for_each(|_| gpio.update(&[output(17, level)]).expect("valid settings")));
+            scope.spawn(move || {
+                (0..500).for_each(|_| gpio.update(&caller(), &[output(17, level)]).expect("valid settings"))
+            });
         }
     });
     let levels: Vec<Level> = take(&seen).into_iter().map(|(_, _, level)| level).collect();

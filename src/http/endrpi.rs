@@ -82,7 +82,7 @@ fn put(rooms: &Rooms, asked: &Asked, id: &str) -> Reply {
         Ok(setting) => setting,
         Err(text) => return message(400, text),
     };
-    match gpio::update(&rooms.desk.gpio, &[(pin, setting)]) {
+    match gpio::update(&rooms.desk.gpio, &asked.caller(), &[(pin, setting)]) {
         Ok(()) => message(200, &rest::updated(id)),
         Err(error) => message(if error.is_refusal() { 400 } else { 500 }, &error.to_string()),
     }

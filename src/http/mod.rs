@@ -23,6 +23,7 @@ use crate::config;
 use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
+use crate::types::caller::Caller;
 use reply::Reply;
 
 /// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
@@ -153,9 +154,9 @@ impl Private {
         loop {
             match self.server.recv() {
                 Ok(request) => {
-                    let known = request.remote_addr().is_some_and(|own| self.peers().contains_key(&own.port()));
-                    if known {
-                        answer(rooms, request);
+                    let peer = request.remote_addr().and_then(|own| self.peers().get(&own.port()).copied());
+                    if let Some(peer) = peer {
+                        answer(rooms, request, peer);
                         rooms.hub.combine();
                     } else {
                         let _ = request.respond(Reply::text(403, "This port is private.\n").response());
@@ -177,6 +178,7 @@ impl Private {
 
 /// A request as handlers see it.
 struct Asked {
+    peer: SocketAddr,
     method: Method,
     path: String,
     shown: Shown,
@@ -186,8 +188,15 @@ struct Asked {
     body: Vec<u8>,
 }
 
+impl Asked {
+    /// A request leaves nothing behind that could end with it.
+    fn caller(&self) -> Caller {
+        Caller { id: None, name: self.peer.to_string().into() }
+    }
+}
+
 /// Answers one request. A handler that panics answers 500 and takes nobody with it.
-fn answer(rooms: &Rooms, mut request: Request) {
+fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
     let origin = header(&request, "Origin").filter(|origin| (rooms.listed_origin)(origin));
     if let Some(origin) = &origin
         && *request.method() == Method::Options
@@ -196,7 +205,7 @@ fn answer(rooms: &Rooms, mut request: Request) {
         let _ = request.respond(Reply::preflight().for_origin(Some(origin.clone())).response());
         return;
     }
-    let reply = match read(&mut request, rooms.limits.body_bytes) {
+    let reply = match read(&mut request, peer, rooms.limits.body_bytes) {
         Ok(asked) => {
             let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));
             routed.unwrap_or_else(|_| {
@@ -227,9 +236,10 @@ fn route(rooms: &Rooms, asked: &Asked) -> Reply {
     }
 }
 
-fn read(request: &mut Request, limit: usize) -> io::Result<Asked> {
+fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Asked> {
     use std::io::Read;
     let mut asked = Asked {
+        peer,
         method: request.method().clone(),
         path: String::new(),
         shown: Shown {

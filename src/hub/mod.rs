@@ -150,16 +150,15 @@ impl Hub {
     }
 
     /// Leaves an event and wakes the hub's thread; never waits. For threads that must not spend their time
-    /// sending. A full inbox drops the event; the count is logged when there is room again.
-    pub fn post(&self, event: Event) {
-        match self.inbox.0.try_send(Command::Publish(Arc::new(event))) {
-            Ok(()) => {
-                let _ = self.nudge.try_send(());
-            }
-            Err(_) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+    /// sending. A full inbox drops the event and says so; the count is logged when there is room again.
+    pub fn post(&self, event: Event) -> bool {
+        let taken = self.inbox.0.try_send(Command::Publish(Arc::new(event))).is_ok();
+        if taken {
+            let _ = self.nudge.try_send(());
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        taken
     }
 
     /// Takes in a subscriber.

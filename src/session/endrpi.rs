@@ -8,6 +8,7 @@ use crate::conn::{CLOSE_POLICY, Conn};
 use crate::dispatch::Aside;
 use crate::hub::{Filter, Member, MemberId};
 use crate::rt::clock;
+use crate::types::caller::Caller;
 use crate::types::event::Dialect;
 use crate::types::topic::Pattern;
 use crate::wire::endrpi::{Data, Request, failure};
@@ -22,6 +23,7 @@ const UNAUTHORISED: &str =
 pub struct Endrpi {
     host: Arc<Host>,
     conn: Arc<Conn>,
+    caller: Caller,
     auth_by: Option<Instant>,
     /// Joined with the first subscription.
     member: Option<MemberId>,
@@ -32,6 +34,7 @@ impl Endrpi {
     pub fn new(host: &Arc<Host>, conn: &Arc<Conn>, authorised: bool) -> Endrpi {
         Endrpi {
             host: Arc::clone(host),
+            caller: host.desk.caller(conn.peer().to_string()),
             conn: Arc::clone(conn),
             auth_by: (!authorised).then(|| clock::now() + host.limits.auth_deadline),
             member: None,
@@ -103,7 +106,7 @@ impl Conversation for Endrpi {
                 }
                 let mut aside = None;
                 let start = line.replies.len();
-                frame::text_with(&mut line.replies, |out| aside = host.desk.answer(&mut request, out));
+                frame::text_with(&mut line.replies, |out| aside = host.desk.answer(&self.caller, &mut request, out));
                 if let Some(aside) = aside {
                     // Nothing was written but an empty frame's header.
                     line.replies.truncate(start);
@@ -136,5 +139,6 @@ impl Conversation for Endrpi {
         if let Some(member) = self.member.take() {
             self.host.hub.leave(member);
         }
+        self.host.desk.gone(&self.caller);
     }
 }

@@ -1,9 +1,9 @@
 //! Events: facts the daemon saw, and messages its clients published.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use crate::types::line::{Level, Pin};
+use crate::types::line::{Bias, Direction, Level, Pin};
 
 /// One event, made once and shared by everyone who sends it on.
 #[derive(Debug)]
@@ -16,8 +16,12 @@ pub struct Event {
 /// What happened.
 #[derive(Debug)]
 pub enum Body {
-    /// A line's level changed: by a write, an edge or a simulated input.
-    GpioState { resource: Arc<str>, pin: Pin, level: Level, pwm_duty: Option<u8> },
+    /// A line's level or duty changed: by a write, an edge or a simulated input.
+    GpioState { resource: Arc<str>, pin: Pin, level: Level, pwm_duty: Option<u8>, edges: Option<Edges> },
+    /// Another process took, released or reconfigured a line.
+    GpioLine { resource: Arc<str>, pin: Pin, change: LineChange },
+    /// A lease ran out, and its lines went to their safe state.
+    GpioLease { lease: Box<str>, holder: Arc<str>, lines: Vec<(Arc<str>, Pin)>, reason: &'static str },
     /// This device changed its own state.
     NodeStatus { node_id: Arc<str>, status: NodeStatus },
     /// The daemon logged something at or above the configured level.
@@ -25,6 +29,50 @@ pub enum Body {
     /// A client published `data` under the name `event`. Both `action` and `created_at` are the client's own
     /// wish (PiCloud forwards them), already validated.
     Published { event: Box<str>, data: Box<str>, action: Option<Box<str>>, created_at: Option<Box<str>> },
+}
+
+/// What the kernel said of the edges behind a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edges {
+    /// How many edges this event stands for: one, or more in a summary of a line that changes too fast, or none
+    /// where it only tells of a loss.
+    pub count: u32,
+    /// Over what time, in a summary.
+    pub period: Option<Duration>,
+    /// Edges known to have been lost since the line's last event.
+    pub lost: u32,
+    /// CLOCK_MONOTONIC at the last edge, in nanoseconds; the kernel's stamp where it gives one.
+    pub monotonic_ns: u64,
+    /// The kernel's numbers of the last edge: within the request, and within the line. Character device only.
+    pub seqno: Option<(u32, u32)>,
+}
+
+/// What another process did with a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineChange {
+    pub kind: LineChangeKind,
+    /// Who holds it now.
+    pub consumer: Option<String>,
+    pub direction: Option<Direction>,
+    pub bias: Option<Bias>,
+    pub active_low: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineChangeKind {
+    Requested,
+    Released,
+    Reconfigured,
+}
+
+impl LineChangeKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LineChangeKind::Requested => "requested",
+            LineChangeKind::Released => "released",
+            LineChangeKind::Reconfigured => "reconfigured",
+        }
+    }
 }
 
 /// The forms in which an event is written, one encoding each for all who want that form.
@@ -66,6 +114,8 @@ impl Event {
     pub fn topic(&self) -> &str {
         match &self.body {
             Body::GpioState { .. } => "gpio.state.changed",
+            Body::GpioLine { .. } => "gpio.line.changed",
+            Body::GpioLease { .. } => "gpio.lease.expired",
             Body::NodeStatus { .. } => "node.status.changed",
             Body::Log { .. } => "system.log.created",
             Body::Published { event, .. } => event,

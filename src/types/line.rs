@@ -89,6 +89,13 @@ impl Level {
         if high { Level::High } else { Level::Low }
     }
 
+    pub const fn inverted(self) -> Level {
+        match self {
+            Level::Low => Level::High,
+            Level::High => Level::Low,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Low => "low",
@@ -112,21 +119,108 @@ pub enum Direction {
     Output,
 }
 
+/// Which changes of a line's level are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    None,
+    Rising,
+    Falling,
+    Both,
+}
+
+impl Edge {
+    /// Whether a change to `level` is one of these.
+    pub fn includes(self, level: Level) -> bool {
+        match self {
+            Edge::None => false,
+            Edge::Rising => level == Level::High,
+            Edge::Falling => level == Level::Low,
+            Edge::Both => true,
+        }
+    }
+}
+
+/// The share of time a PWM output is high, in parts per million: 0 to 1,000,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Duty(u32);
+
+impl Duty {
+    pub const ZERO: Duty = Duty(0);
+    pub const FULL: Duty = Duty(1_000_000);
+
+    /// From a fraction, 0.0 to 1.0; `None` outside, and for what is no number.
+    pub fn from_fraction(fraction: f64) -> Option<Duty> {
+        (0.0..=1.0).contains(&fraction).then(|| Duty((fraction * 1e6).round() as u32))
+    }
+
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+
+    /// In whole percent, rounded, as Pi-Controller's events have it.
+    pub fn percent(self) -> u8 {
+        u8::try_from((self.0 + 5_000) / 10_000).unwrap_or(100)
+    }
+
+    /// This share of a period.
+    pub fn of(self, period: std::time::Duration) -> std::time::Duration {
+        std::time::Duration::from_nanos((period.as_nanos() * u128::from(self.0) / 1_000_000) as u64)
+    }
+}
+
+/// What makes a PWM signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PwmSource {
+    /// A PWM block of the chip, by way of `/sys/class/pwm`.
+    Hardware,
+    /// A thread that toggles the line: jitters as the scheduler does.
+    Software,
+}
+
+/// A PWM signal as it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pwm {
+    /// In hertz.
+    pub frequency: f64,
+    pub duty: Duty,
+    pub source: PwmSource,
+}
+
 /// What is known of a line, without having touched it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LineState {
-    pub direction: Direction,
-    /// `None` where reading the level would need a request for the line.
+    /// `None` where the backend cannot tell without taking the line.
+    pub direction: Option<Direction>,
+    /// After `active_low`: high is "on". `None` where reading the level would need a request for the line.
     pub level: Option<Level>,
     /// `None` where the backend cannot tell.
     pub bias: Option<Bias>,
+    pub active_low: bool,
+    /// Who else holds the line, as the kernel names it.
+    pub consumer: Option<String>,
+    pub pwm: Option<Pwm>,
+}
+
+impl LineState {
+    /// A line nobody else holds, without any inversion.
+    pub fn new(direction: Direction, level: Option<Level>, bias: Option<Bias>) -> LineState {
+        LineState { direction: Some(direction), level, bias, active_low: false, consumer: None, pwm: None }
+    }
 }
 
 /// What a client wants a line to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineSetting {
-    Input { bias: Bias },
-    Output { level: Level },
+    Input {
+        bias: Bias,
+    },
+    Output {
+        level: Level,
+    },
+    /// Neither off nor on: a duty for a line configured for PWM, simply high for any other.
+    Fraction {
+        duty: Duty,
+    },
 }
 
 /// Which backend drives the lines, so that no answer about pins can pass for more than it is.

@@ -2,7 +2,9 @@
 //!
 //! No I/O, no serialisation, no clocks: a value here means the same to everyone.
 
+pub mod caller;
 pub mod event;
 pub mod line;
+pub mod output;
 pub mod reading;
 pub mod topic;

@@ -35,7 +35,11 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
             out.extend_from_slice(b",\"node_id\":");
             string(out, node_id);
         }
-        Body::Log { .. } | Body::Published { .. } => {}
+        Body::GpioLine { resource, .. } => {
+            out.extend_from_slice(b",\"resource\":");
+            string(out, resource);
+        }
+        Body::GpioLease { .. } | Body::Log { .. } | Body::Published { .. } => {}
     }
     out.extend_from_slice(b",\"data\":");
     data(out, event);
@@ -50,7 +54,7 @@ pub fn data(out: &mut Vec<u8>, event: &Event) {
 /// The same for a dialect that writes its strings in its own way.
 pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str)) {
     match &event.body {
-        Body::GpioState { resource, pin, level, pwm_duty } => {
+        Body::GpioState { resource, pin, level, pwm_duty, .. } => {
             out.extend_from_slice(b"{\"resource\":");
             string(out, resource);
             let _ = write!(out, ",\"pin\":{},\"state\":\"{}\"", pin.number(), level.as_str());
@@ -59,6 +63,7 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
             }
             out.push(b'}');
         }
+        Body::GpioLine { .. } | Body::GpioLease { .. } => out.extend_from_slice(b"{}"),
         Body::NodeStatus { node_id, status } => {
             out.extend_from_slice(b"{\"node_id\":");
             string(out, node_id);
@@ -102,7 +107,9 @@ pub fn push(out: &mut Vec<u8>, event: &Event) {
             );
         }
         // No topic of the code dialect selects these.
-        Body::Log { .. } | Body::Published { .. } => out.extend_from_slice(b"{}"),
+        Body::GpioLine { .. } | Body::GpioLease { .. } | Body::Log { .. } | Body::Published { .. } => {
+            out.extend_from_slice(b"{}");
+        }
     }
 }
 
@@ -224,7 +231,10 @@ mod tests {
 
     fn gpio(pwm_duty: Option<u8>) -> Event {
         let pin = Pin::new(18).expect("a pin");
-        Event { at: AT, body: Body::GpioState { resource: "led-1".into(), pin, level: Level::High, pwm_duty } }
+        Event {
+            at: AT,
+            body: Body::GpioState { resource: "led-1".into(), pin, level: Level::High, pwm_duty, edges: None },
+        }
     }
 
     #[test]

@@ -335,7 +335,7 @@ mod tests {
             r#"{"action":"ring","event":"do\"or","data":"é","created_at":"2026-03-02T08:15:30Z"}"#
         );
         let pin = Pin::new(17).expect("a pin");
-        let body = Body::GpioState { resource: "led".into(), pin, level: Level::High, pwm_duty: None };
+        let body = Body::GpioState { resource: "led".into(), pin, level: Level::High, pwm_duty: None, edges: None };
         let mut out = Vec::new();
         event(&mut out, &Event { at, body });
         assert_eq!(

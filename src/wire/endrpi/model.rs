@@ -65,8 +65,9 @@ pub fn model(out: &mut Vec<u8>, data: Data<'_>) {
 /// Appends a PinConfiguration; what is not known is `null`.
 pub fn pin(out: &mut Vec<u8>, line: &LineState) {
     out.extend(match line.direction {
-        Direction::Input => b"{\"io\":\"INPUT\",\"state\":".as_slice(),
-        Direction::Output => b"{\"io\":\"OUTPUT\",\"state\":",
+        Some(Direction::Input) => b"{\"io\":\"INPUT\",\"state\":".as_slice(),
+        Some(Direction::Output) => b"{\"io\":\"OUTPUT\",\"state\":",
+        None => b"{\"io\":null,\"state\":",
     });
     out.extend(match line.level {
         Some(Level::High) => b"1.0".as_slice(),

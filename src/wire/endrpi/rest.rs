@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn bodies_have_no_envelope() {
-        let line = LineState { direction: Direction::Output, level: Some(Level::High), bias: Some(Bias::Floating) };
+        let line = LineState::new(Direction::Output, Some(Level::High), Some(Bias::Floating));
         let json = r#"{"io":"OUTPUT","state":1.0,"pull":"FLOATING"}"#;
         assert_eq!(written(|out| pin(out, &line)), json);
         let pins = [("GPIO17".to_owned(), line)];

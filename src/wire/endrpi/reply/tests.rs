@@ -17,7 +17,7 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
 }
 
 fn line(direction: Direction, level: Level, bias: Bias) -> LineState {
-    LineState { direction, level: Some(level), bias: Some(bias) }
+    LineState::new(direction, Some(level), Some(bias))
 }
 
 const TEMPERATURE: &str = r#"{"systemOnChip":{"quantity":20.0,"prefix":null,"unitOfMeasurement":"CELSIUS"}}"#;
@@ -118,10 +118,7 @@ fn lines_say_what_they_are_and_null_for_what_is_not_known() {
     let table = [
         (line(Direction::Input, Level::Low, Bias::Up), r#"{"io":"INPUT","state":0.0,"pull":"UP"}"#),
         (line(Direction::Output, Level::High, Bias::Down), r#"{"io":"OUTPUT","state":1.0,"pull":"DOWN"}"#),
-        (
-            LineState { direction: Direction::Input, level: None, bias: None },
-            r#"{"io":"INPUT","state":null,"pull":null}"#,
-        ),
+        (LineState::new(Direction::Input, None, None), r#"{"io":"INPUT","state":null,"pull":null}"#),
     ];
     for (line, expected) in table {
         assert_eq!(written(|out| pin(out, &line)), expected);
@@ -197,7 +194,7 @@ fn events_are_passive_messages() {
     let at = UNIX_EPOCH + Duration::from_millis(1_772_439_330_250);
     let resource: Arc<str> = "porch-lamp".into();
     let pin = Pin::new(23).expect("a BCM number below 28");
-    let gpio = |pwm_duty| Body::GpioState { resource: resource.clone(), pin, level: Level::Low, pwm_duty };
+    let gpio = |pwm_duty| Body::GpioState { resource: resource.clone(), pin, level: Level::Low, pwm_duty, edges: None };
     let log = Body::Log { level: log::Level::Warn, target: "front".into(), message: "full \"up\"".into() };
     let published =
         Body::Published { event: "door".into(), data: "{\"open\":1}".into(), action: None, created_at: None };
