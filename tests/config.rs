@@ -501,7 +501,7 @@ fn a_line_gets_no_name_that_means_another_line() {
     }
     for name in ["GPIO18", "18", "pin12", "pin", "GPIO", "17a", "lämpchen"] {
         let config = good(&format!("[gpio.pins.{name:?}]\npin = 18"));
-        assert_eq!(config.gpio.names.get(name), Pin::new(18).as_ref(), "{name}");
+        assert_eq!(config.gpio.lines.get(name).map(|line| line.pin), Pin::new(18), "{name}");
     }
     let long = "n".repeat(65);
     for name in ["", "a\tb", &long] {
