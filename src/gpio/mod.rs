@@ -11,6 +11,7 @@ mod input;
 mod lines;
 mod select;
 mod sim;
+mod sysfs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

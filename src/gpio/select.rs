@@ -14,7 +14,9 @@ pub fn backend(config: &config::Gpio, _places: &Places) -> Result<(Box<dyn Lines
         Backend::Auto => "no GPIO character device support in this version; pins are simulated",
         Backend::Sim => "gpio.backend is \"sim\"; pins are simulated",
         Backend::Cdev => return Err(missing("cdev")),
-        Backend::Sysfs => return Err(missing("sysfs")),
+        Backend::Sysfs => {
+            return super::sysfs::open(config).map_err(|why| GpioError::NoBackend { backend: "sysfs", why });
+        }
     };
     Ok((Box::new(Sim::new()), why.to_owned()))
 }

@@ -12,3 +12,10 @@ pub fn wall() -> SystemTime {
 pub fn now() -> Instant {
     Instant::now()
 }
+
+/// CLOCK_MONOTONIC in nanoseconds, as the kernel stamps edges with it.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Neither is negative: the clock starts at 0 when the machine does.
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
