@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::config::Backend;
+use crate::types::caller::Caller;
 use crate::types::event::Body;
+use crate::types::line::{Bias, Level, LineSetting};
 
 type Settings<'a> = &'a [(Pin, LineSetting)];
 type Told<'a> = &'a [(&'a str, u8, Level)];

@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver as Events, channel};
 
 use super::*;
 use crate::config::{Initial, Line, Safe};
-use crate::types::output::Step;
+use crate::types::line::Duty;
+use crate::types::output::{LeaseWish, Sequence, Step};
 
 /// How long anything may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
