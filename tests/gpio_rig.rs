@@ -8,6 +8,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use common::Daemon;
+use rig::doubles::{Thermal, Vcio};
 use rig::outside::{self, Monitor};
 use rig::{Hog, Sim, read};
 
@@ -106,4 +107,23 @@ fn the_daemon_runs_in_here_too() {
     let daemon = Daemon::start(&[]);
     let answer = daemon.ws("/").ask(r#"{"action":"READ_MEMORY"}"#);
     assert_eq!(answer["success"], true, "{answer}");
+}
+
+#[test]
+fn the_daemon_reads_the_doubles() {
+    if rig::absent() {
+        return;
+    }
+    let (thermal, vcio) = (Thermal::start(), Vcio::start());
+    thermal.set(61_500);
+    vcio.say(r#"{"throttled": "0x50000"}"#);
+    let daemon = Daemon::start(&[]);
+    let mut ws = daemon.ws("/");
+    let answer = ws.ask(r#"{"action":"READ_TEMPERATURE"}"#).to_string();
+    assert!(answer.contains("61.5"), "{answer}");
+    let answer = ws.ask(r#"{"action":"READ_THROTTLE"}"#);
+    assert_eq!(answer["success"], true, "{answer}");
+    vcio.say(r#"{"errno": 5}"#);
+    // Within telemetry.max_age the first reading is still told.
+    rig::wait_until("the mailbox's error arrives", || ws.ask(r#"{"action":"READ_THROTTLE"}"#)["success"] == false);
 }

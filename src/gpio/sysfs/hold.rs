@@ -17,6 +17,10 @@ use crate::gpio::FIXED_PULL_UPS;
 use crate::gpio::lines::{GpioError, Hold, Role};
 use crate::types::line::{Bias, Edge, Level, Pin};
 
+/// Why an input with a bias cannot be had, and what to do about it.
+pub(super) const NO_BIAS: &str = "the sysfs interface cannot set a pull-up or pull-down; use pull \"FLOATING\", or \
+    gpio.sysfs_bias (\"cdev\" or \"pinctrl\"), or gpio.backend \"cdev\"";
+
 /// One line on its way to what is wanted of it.
 struct Job {
     pin: Pin,
@@ -106,16 +110,12 @@ impl Sysfs {
             (wanted, _) if wanted == had => Ok(None),
             // Its resistor is on the board.
             (Some(Bias::Up), _) if FIXED_PULL_UPS.contains(&pin) => Ok(None),
-            (Some(Bias::Floating), SysfsBias::Refuse) => Ok(None),
-            (Some(_), SysfsBias::Refuse) => refused(
-                "the sysfs interface cannot set a pull-up or pull-down; use pull \"FLOATING\", or gpio.sysfs_bias \
-                 (\"cdev\" or \"pinctrl\"), or gpio.backend \"cdev\"",
-            ),
             (wanted, SysfsBias::Pinctrl) => Ok(wanted),
-            (Some(Bias::Floating), SysfsBias::Cdev) if found || !is_input => Ok(None),
-            (Some(_), SysfsBias::Cdev) if !is_input => {
-                refused("gpio.sysfs_bias \"cdev\" sets the bias of inputs only; leave it away, or use \"pinctrl\"")
-            }
+            (Some(Bias::Floating), SysfsBias::Refuse) => Ok(None),
+            (Some(Bias::Floating), SysfsBias::Cdev) if found => Ok(None),
+            // A driven line's bias has no effect, and to refuse would keep it from its safe level.
+            (Some(_), _) if !is_input => Ok(None),
+            (Some(_), SysfsBias::Refuse) => refused(NO_BIAS),
             (Some(_), SysfsBias::Cdev) if found => refused(
                 "another program has exported the line, so gpio.sysfs_bias \"cdev\" cannot set its bias; unexport it",
             ),

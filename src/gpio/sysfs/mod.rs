@@ -52,6 +52,14 @@ use watch::Shared;
 /// Why it does not work here, and what to do about it.
 pub fn open(config: &config::Gpio) -> Result<(Box<dyn Lines>, String), String> {
     let chip = chip::find(Path::new(CLASS), config.chip.as_deref())?;
+    // Known now, and too late when the line has to go to its safe state.
+    let biased = config.lines.iter().find(|(_, line)| {
+        let on_board = line.bias == Some(Bias::Up) && super::FIXED_PULL_UPS.contains(&line.pin);
+        matches!(line.bias, Some(Bias::Up | Bias::Down)) && !on_board
+    });
+    if let (Some((name, _)), SysfsBias::Refuse) = (biased, config.sysfs_bias) {
+        return Err(format!("gpio.pins.{name}.bias cannot be had: {}", hold::NO_BIAS));
+    }
     let why = format!("sysfs: {}", chip.describe());
     let shared = Shared::new(chip, config.chip.clone()).map_err(|error| format!("no eventfd: {error}"))?;
     Ok((Box::new(Sysfs::new(shared, config.sysfs_bias)), why))
