@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::pins;
 use super::source::{ConfigError, Source, dotted};
 use super::validate::{LONGEST, SHORTEST, count, period, refuse};
 use super::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias, raw};
@@ -33,13 +34,11 @@ pub(super) fn alone(
 }
 
 fn bounds(line: &Line, entry: &raw::GpioPin, key: &str, source: &Source) -> Result<(), ConfigError> {
-    let written = |written: Option<raw::OrEmpty<raw::Period>>| Some(written?.0?.0);
-    let grace = line.on_disconnect;
     for (name, value, most) in [
-        ("debounce", written(entry.debounce), LONGEST_DEBOUNCE),
-        ("on_disconnect", grace, LONGEST),
+        ("debounce", pins::period(entry.debounce), LONGEST_DEBOUNCE),
+        ("on_disconnect", line.on_disconnect, LONGEST),
         ("max_on", line.max_on, LONGEST),
-        ("min_off", written(entry.min_off), LONGEST),
+        ("min_off", pins::period(entry.min_off), LONGEST),
     ] {
         if let Some(value) = value {
             period(source, &format!("{key}.{name}"), value, SHORTEST..=most)?;
@@ -54,15 +53,14 @@ fn mode(line: &Line, entry: &raw::GpioPin, key: &str, source: &Source) -> Result
     const INPUT: Option<Mode> = Some(Mode::Input);
     const OUTPUT: Option<Mode> = Some(Mode::Output);
     const PWM: Option<Mode> = Some(Mode::Pwm);
-    let given = |written: Option<raw::OrEmpty<raw::Period>>| written.is_some_and(|written| written.0.is_some());
     let rules: [(&str, bool, &[Option<Mode>], &str); 11] = [
-        ("debounce", given(entry.debounce), &[None, INPUT], "is for inputs"),
+        ("debounce", pins::period(entry.debounce).is_some(), &[None, INPUT], "is for inputs"),
         ("edge", entry.edge.is_some(), &[None, INPUT], "is for inputs"),
         ("initial", entry.initial.is_some(), &[OUTPUT], "is an output's first level"),
         ("safe", entry.safe.is_some(), &[None, OUTPUT, PWM], "is for outputs"),
         ("on_disconnect", entry.on_disconnect.is_some(), &[None, OUTPUT, PWM], "is for outputs"),
-        ("max_on", given(entry.max_on), &[None, OUTPUT, PWM], "is for outputs"),
-        ("min_off", given(entry.min_off), &[None, OUTPUT, PWM], "is for outputs"),
+        ("max_on", line.max_on.is_some(), &[None, OUTPUT, PWM], "is for outputs"),
+        ("min_off", pins::period(entry.min_off).is_some(), &[None, OUTPUT, PWM], "is for outputs"),
         ("interlock", entry.interlock.is_some(), &[None, OUTPUT, PWM], "is for outputs"),
         ("persist", line.persist, &[OUTPUT], "keeps an output's level"),
         ("frequency", entry.frequency.is_some(), &[PWM], "is for PWM"),
@@ -118,10 +116,9 @@ fn bias(line: &Line, gpio: &Gpio, key: &str, source: &Source) -> Result<(), Conf
 /// What ends in the safe state needs one that does it.
 fn safe(line: &Line, entry: &raw::GpioPin, key: &str, source: &Source) -> Result<(), ConfigError> {
     let word = line.safe.as_str();
-    let stays_on = matches!(line.safe, Safe::Level(Level::High) | Safe::Hold);
-    if line.max_on.is_some() && stays_on {
+    if line.max_on.is_some() && matches!(line.safe, Safe::Level(Level::High) | Safe::Hold) {
         let message = format!(
-            "ends in the safe state, but {key}.safe is \"{word}\", which may be on, write safe = \"low\" or \"input\""
+            "ends in the safe state, but {key}.safe is \"{word}\", which can be on, write safe = \"low\" or \"input\""
         );
         return refuse(source.at(&format!("{key}.max_on")), message);
     }

@@ -63,7 +63,6 @@ pub(super) fn keep(config: &Config, source: &Source) -> Result<(), ConfigError> 
 /// One line without its interlock, which needs all the others.
 fn line(entry: &raw::GpioPin) -> Line {
     let plain = Line::plain(entry.pin.0);
-    let period = |written: Option<raw::OrEmpty<raw::Period>>| Some(written?.0?.0);
     Line {
         pin: plain.pin,
         mode: entry.mode.map(Mode::from),
@@ -85,6 +84,11 @@ fn line(entry: &raw::GpioPin) -> Line {
         frequency: entry.frequency.map_or(plain.frequency, |count| count.0),
         duty: entry.duty.map_or(plain.duty, |fraction| fraction.0),
     }
+}
+
+/// A period that may be left empty for "none".
+pub(super) fn period(written: Option<raw::OrEmpty<raw::Period>>) -> Option<Duration> {
+    Some(written?.0?.0)
 }
 
 /// Tells each line of an interlock of the other, and checks the two together.
