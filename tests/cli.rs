@@ -267,6 +267,20 @@ fn doctor_says_which_backend_and_fails_where_it_is_not_what_was_meant() {
 }
 
 #[test]
+fn safe_needs_nothing_that_only_serve_was_told() {
+    let dir = TempDir::new();
+    // serve has its key and its state directory from the command line; the key file is long gone.
+    let file = dir.file(
+        "pinwire.toml",
+        "listen = \":9000\"\nauth.api_key_file = \"/no/such/key\"\n[gpio.pins.pump]\npin = 17\nmode = \"output\"\n\
+         persist = true\nsafe = \"input\"\n",
+    );
+    let output = run(pinwire().args(["safe", "--gpio", "sim", "--config"]).arg(file));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).lines().any(|line| line == "pump: input"), "{}", text(&output.stdout));
+}
+
+#[test]
 fn commands_beside_the_daemon_refuse_a_bad_file_as_serve_does() {
     let dir = TempDir::new();
     let file =
