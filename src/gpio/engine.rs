@@ -260,10 +260,9 @@ impl Inner {
                 None if nudged.recv().is_err() => return,
                 None => {}
                 Some(at) => {
-                    if nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at)) == Err(RecvTimeoutError::Timeout) {
-                        while clock::now() < at {
-                            std::hint::spin_loop();
-                        }
+                    let waited = nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at));
+                    while waited == Err(RecvTimeoutError::Timeout) && clock::now() < at {
+                        std::hint::spin_loop();
                     }
                 }
             }
