@@ -60,7 +60,7 @@ pub fn open(config: &config::Gpio) -> Result<(Box<dyn Lines>, String), String> {
     if let (Some((name, _)), SysfsBias::Refuse) = (biased, config.sysfs_bias) {
         return Err(format!("gpio.pins.{name}.bias cannot be had: {}", hold::NO_BIAS));
     }
-    let why = format!("sysfs: {}", chip.describe());
+    let why = chip.describe();
     let shared = Shared::new(chip, config.chip.clone()).map_err(|error| format!("no eventfd: {error}"))?;
     Ok((Box::new(Sysfs::new(shared, config.sysfs_bias)), why))
 }
