@@ -225,13 +225,9 @@ pub fn run(shared: &Shared, watcher: &dyn Watcher) {
             (values, table.chip.as_ref().map(Chip::name).unwrap_or_default())
         };
         let until = [settle_at, look_at, watcher.next_tick()].into_iter().flatten().min();
-        let ready = match wait(shared, uevents.as_ref(), &values, until) {
-            Ok(ready) => ready,
-            Err(error) => {
-                log::error!("waiting for edges failed: {error}");
-                return;
-            }
-        };
+        // A watch that has ended in silence would be worse than a restart with the outputs safe.
+        let ready = wait(shared, uevents.as_ref(), &values, until)
+            .unwrap_or_else(|error| panic!("waiting for edges failed: {error}"));
         let now = clock::now();
         let settle = ready.is_empty() && settle_at.is_some_and(|at| at <= now);
         let batch = shared.lock().collect(&ready, settle);
