@@ -9,6 +9,7 @@
 
 mod input;
 mod lines;
+mod pwm;
 mod select;
 mod sim;
 
