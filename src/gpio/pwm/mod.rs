@@ -174,8 +174,8 @@ impl Hardware {
         let path = file.display();
         match Errno::from_io_error(error) {
             Some(Errno::ACCESS | Errno::PERM) => format!(
-                "{path} may not be written: {error}; the daemon's user must be in the group `gpio`, which gets these \
-                 files by a udev rule of Raspberry Pi OS"
+                "{path} is closed to the daemon: {error}; its user must be in the group `gpio`, which gets these files \
+                 by a udev rule of Raspberry Pi OS"
             ),
             Some(Errno::ROFS) => {
                 let real = fs::canonicalize(&self.chip).unwrap_or_else(|_| self.chip.clone());
