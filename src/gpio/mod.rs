@@ -14,6 +14,7 @@ mod lease;
 mod lines;
 mod output;
 mod persist;
+mod pwm;
 mod requests;
 mod select;
 mod sequence;
