@@ -12,6 +12,7 @@ use super::lines::{GpioError, Hold, Role};
 use super::output::{Change, Due, Outputs};
 use super::persist::{Pending, Persist};
 use super::sequence::Sequences;
+use super::signals::HardwarePwm;
 use super::soft_pwm::SoftPwm;
 use super::told::{Told, WINDOW};
 use super::{Inner, Locked};
@@ -19,7 +20,7 @@ use crate::config::{Initial, Mode};
 use crate::rt::clock;
 use crate::types::caller::Caller;
 use crate::types::event::{Body, Edges, Event};
-use crate::types::line::{Duty, Level, LineState, Pin, Pwm};
+use crate::types::line::{Direction, Duty, Level, LineState, Pin, Pwm};
 
 /// Steps of sequences played before others may have the lock.
 const STEPS_PER_VISIT: usize = 64;
@@ -36,6 +37,7 @@ pub struct State {
     pub leases: Leases,
     pub sequences: Sequences,
     pub pwm: SoftPwm,
+    pub hardware: HardwarePwm,
     pub persist: Persist,
     pub told: Told,
     /// The lines are safe for good; nobody may write any more.
@@ -62,11 +64,17 @@ impl State {
     /// That of the backend.
     pub fn inspect(&mut self, pin: Pin) -> Result<LineState, GpioError> {
         let mut state = self.outputs.inspect(pin)?;
-        if let Some(pwm) = self.pwm.read(pin) {
+        if let Some(pwm) = self.signal(pin) {
+            state.direction = Some(Direction::Output);
             state.level = Some(Level::from_bool(pwm.duty > Duty::ZERO));
             state.pwm = Some(pwm);
         }
         Ok(state)
+    }
+
+    /// The PWM signal on a line, whatever makes it.
+    pub fn signal(&self, pin: Pin) -> Option<Pwm> {
+        self.pwm.read(pin).or_else(|| self.hardware.read(pin))
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -98,7 +106,11 @@ impl State {
             .filter(|pin| self.outputs.safe_hold(**pin).is_none())
             .map(|pin| (*pin, self.outputs.output(*pin, Level::Low)))
             .collect();
-        let mut changes = self.outputs.make_safe(pins, now);
+        let mut changes = self.hardware.make_safe(pins, &self.outputs);
+        for change in &changes {
+            self.outputs.modulated(change.pin, change.level == Level::High, now);
+        }
+        changes.extend(self.outputs.make_safe(pins, now));
         match self.outputs.put(&ended, now) {
             Ok(more) => changes.extend(more),
             Err(error) => log::error!("a line whose PWM has ended is not low: {error}"),
@@ -126,6 +138,7 @@ impl Inner {
             let hold = Hold { active_low: line.active_low, bias: line.bias, role };
             self.arrange(state, &[(pin, hold)]);
             let done = state.outputs.put(&[(pin, hold)], now);
+            self.taken(state, &[(pin, hold)]);
             self.report_set_up(pin, done, state, now);
         }
         for pin in state.outputs.configured(Mode::Output) {
@@ -166,54 +179,19 @@ impl Inner {
     pub fn arrange(&self, state: &State, holds: &[(Pin, Hold)]) {
         for (pin, hold) in holds.iter().filter(|(pin, hold)| state.outputs.held(*pin) != Some(*hold)) {
             match hold.role {
-                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce, None),
+                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce),
                 Role::Output { .. } | Role::OutputAsIs => self.input.forget(*pin),
             }
         }
     }
 
-    /// Puts a PWM signal on a line and tells of its duty. The caller has asked who may.
-    ///
-    /// # Errors
-    /// [`GpioError::Invalid`] for a frequency that cannot be made, [`GpioError::Rule`], or the backend's.
-    pub fn modulate(
-        &self,
-        state: &mut State,
-        pin: Pin,
-        frequency: f64,
-        duty: Duty,
-        now: Instant,
-    ) -> Result<Pwm, GpioError> {
-        let limit = self.config.software_pwm_limit;
-        if !(0.1..=limit as f64).contains(&frequency) {
-            let why = format!(
-                "{frequency} Hz is not from 0.1 to {limit}, which is what software makes here \
-                 (gpio.software_pwm_limit); faster needs a PWM block"
-            );
-            return Err(GpioError::Invalid { field: "frequency", why });
+    /// Tells the input stage where its lines stand, after they were taken.
+    pub fn taken(&self, state: &mut State, holds: &[(Pin, Hold)]) {
+        for (pin, _) in holds.iter().filter(|(_, hold)| matches!(hold.role, Role::Input { .. })) {
+            if let Some(level) = state.outputs.inspect(*pin).ok().and_then(|state| state.level) {
+                self.input.know(*pin, level);
+            }
         }
-        let before = state.pwm.read(pin).map(|pwm| pwm.duty);
-        let on = Level::from_bool(duty > Duty::ZERO);
-        state.outputs.check(&[(pin, state.outputs.output(pin, on))], now)?;
-        // A signal that goes on toggling goes on where it is.
-        let level = state.pwm.level_with(pin, frequency, duty);
-        let hold = state.outputs.output(pin, level);
-        self.arrange(state, &[(pin, hold)]);
-        state.outputs.put(&[(pin, hold)], now)?;
-        state.pwm.set(pin, frequency, duty, now);
-        state.outputs.modulated(pin, on == Level::High, now);
-        if before != Some(duty) {
-            let body = Body::GpioState {
-                resource: self.resource(pin),
-                pin,
-                level: on,
-                pwm_duty: Some(duty.percent()),
-                edges: None,
-            };
-            (self.sinks.publish)(Event { at: clock::wall(), body });
-        }
-        self.nudge();
-        Ok(state.pwm.read(pin).unwrap_or(Pwm { frequency, duty, source: crate::types::line::PwmSource::Software }))
     }
 
     /// Tells of changes that a client's request has made.

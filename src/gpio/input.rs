@@ -57,13 +57,18 @@ impl Input {
     }
 
     /// A line is taken as an input, or taken anew: what comes from now on is treated like this. What has been
-    /// counted and not told yet is told first. `level` is the line's, where it is known.
-    pub fn arrange(&self, pin: Pin, edge: Edge, debounce: Duration, level: Option<Level>) {
+    /// counted and not told yet is told first.
+    pub fn arrange(&self, pin: Pin, edge: Edge, debounce: Duration) {
         let debounce = if self.debounced { Duration::ZERO } else { debounce };
         let treatment = Treatment { edge, debounce, ..self.settings[index(pin)] };
         let clocks = Clocks::read();
         let line = &mut self.lock()[index(pin)];
-        line.restart(treatment, level, clocks.monotonic_ns, &mut self.post(pin, clocks));
+        line.restart(treatment, None, clocks.monotonic_ns, &mut self.post(pin, clocks));
+    }
+
+    /// The level an input was taken with: a contact that bounces and settles back there has not changed.
+    pub fn know(&self, pin: Pin, level: Level) {
+        self.lock()[index(pin)].know(level);
     }
 
     /// A line is no input any more. Its counters start again.

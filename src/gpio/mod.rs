@@ -18,6 +18,7 @@ mod pwm;
 mod requests;
 mod select;
 mod sequence;
+mod signals;
 mod sim;
 mod soft_pwm;
 mod told;
@@ -114,6 +115,7 @@ impl Gpio {
             leases: lease::Leases::default(),
             sequences: sequence::Sequences::default(),
             pwm: soft_pwm::SoftPwm::default(),
+            hardware: signals::HardwarePwm::new(&places.root),
             persist: persist::Persist::open(places.state_dir.as_deref()),
             told: told::Told::new(config.edge_events),
             sealed: false,
@@ -221,12 +223,14 @@ impl Gpio {
         if let Some(worker) = inner.worker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             worker.join(limit);
         }
-        let mut state = inner.lock();
-        state.outputs.lines().stop(limit);
-        let pins = state.outputs.held_pins();
+        let mut guard = inner.lock();
+        guard.outputs.lines().stop(limit);
+        let pins = guard.outputs.held_pins();
+        let state = &mut *guard;
         state.outputs.release(&pins);
+        state.hardware.release(&state.outputs);
         let file = state.persist.take();
-        drop(state);
+        drop(guard);
         if let Some(file) = file {
             file.write();
         }

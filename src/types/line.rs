@@ -178,6 +178,11 @@ impl Duty {
         f64::from(self.0) / 1e6
     }
 
+    /// The share of time it is low.
+    pub fn inverted(self) -> Duty {
+        Duty(Duty::FULL.0 - self.0)
+    }
+
     /// In whole percent, rounded, as Pi-Controller's events have it.
     pub fn percent(self) -> u8 {
         u8::try_from((self.0 + 5_000) / 10_000).unwrap_or(100)
