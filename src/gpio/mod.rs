@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::config;
 use crate::rt::clock;
 use crate::types::caller::{Caller, CallerId};
+use crate::types::debug::Victim;
 use crate::types::event::{Body, Event};
 use crate::types::line::{BackendInfo, Bias, Duty, Edge, Level, LineSetting, LineState, Pin, Pwm};
 use crate::types::output::{Lease, LeaseWish, LineReport, Sequence, Started};
@@ -209,6 +210,11 @@ impl Gpio {
     /// As [`Gpio::update`]; [`GpioError::Invalid`] for a frequency that cannot be made.
     pub fn set_pwm(&self, _caller: &Caller, pin: Pin, _frequency: f64, _duty: Duty) -> Result<Pwm, GpioError> {
         Err(GpioError::Refused { pin, why: "PWM comes".into() })
+    }
+
+    /// Makes one of the room's threads panic, for tests of what becomes of the lines then.
+    pub fn debug_panic(&self, victim: Victim) {
+        log::warn!("no thread to panic: {victim:?}");
     }
 
     /// A caller's connection has ended.

@@ -50,7 +50,7 @@ impl Reply {
     /// in this question.
     pub fn preflight() -> Reply {
         Reply::new(204, "text/plain; charset=utf-8", Vec::new())
-            .with("Access-Control-Allow-Methods", "GET, POST, PUT")
+            .with("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
             .with("Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-API-Client-Name")
             .with("Access-Control-Max-Age", "600")
     }
