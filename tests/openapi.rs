@@ -169,6 +169,26 @@ const CASES: &[Case] = &[
     ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":2}"#, 400),
     ("PUT", "/pins/{id}", "/pins/GPIO2", &[WITH_KEY, JSON], r#"{"io":"INPUT","pull":"DOWN"}"#, 400),
     ("PUT", "/pins/{id}", "/pins/GPIO28", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":1}"#, 404),
+    ("GET", "/lines", "/lines", &[], "", 401),
+    ("GET", "/lines", "/lines", &[WITH_KEY], "", 200),
+    ("GET", "/lines/{id}", "/lines/pin11", &[], "", 401),
+    ("GET", "/lines/{id}", "/lines/pin11", &[WITH_KEY], "", 200),
+    ("GET", "/lines/{id}", "/lines/GPIO28", &[WITH_KEY], "", 404),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[JSON], "{}", 401),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY], r#"{"duration":"1ms"}"#, 400),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY, JSON], "[]", 400),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY, JSON], r#"{"duration":"25h"}"#, 400),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO28/pulse", &[WITH_KEY, JSON], r#"{"duration":"1ms"}"#, 404),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO17/blink", &[JSON], "{}", 401),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO17/blink", &[WITH_KEY, JSON], r#"{"on":1}"#, 400),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO28/blink", &[WITH_KEY, JSON], r#"{"on":1,"off":1}"#, 404),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO17/pwm", &[JSON], "{}", 401),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO17/pwm", &[WITH_KEY, JSON], r#"{"frequency":0,"duty":0}"#, 400),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO28/pwm", &[WITH_KEY, JSON], r#"{"frequency":9,"duty":0}"#, 404),
+    ("POST", "/sequences", "/sequences", &[JSON], "{}", 401),
+    ("POST", "/sequences", "/sequences", &[WITH_KEY, JSON], r#"{"steps":[]}"#, 400),
+    ("DELETE", "/sequences/{id}", "/sequences/none", &[], "", 401),
+    ("DELETE", "/sequences/{id}", "/sequences/none", &[WITH_KEY], "", 404),
     ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"door","data":"open"}"#, 201),
     ("POST", "/publish", "/publish?clientName=test", &[WITH_KEY], r#"{"Event":"door","data":null}"#, 201),
     ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"","data":"open"}"#, 400),
@@ -189,8 +209,19 @@ const READINGS: [&str; 7] = [
     "/system/memory",
 ];
 
-/// Simulated pins cannot fail, so nobody can see these.
-const UNSEEN: [(&str, &str, u16); 3] = [("GET", "/pins", 500), ("GET", "/pins/{id}", 500), ("PUT", "/pins/{id}", 500)];
+/// Simulated pins neither fail nor go away nor belong to somebody else, so nobody can see these.
+const UNSEEN: &[(&str, &str, &[u16])] = &[
+    ("GET", "/pins", &[500, 503]),
+    ("GET", "/pins/{id}", &[500, 503]),
+    ("PUT", "/pins/{id}", &[403, 409, 500, 503]),
+    ("GET", "/lines", &[500, 503]),
+    ("GET", "/lines/{id}", &[500, 503]),
+    ("POST", "/pins/{id}/pulse", &[200, 403, 409, 500, 503]),
+    ("POST", "/pins/{id}/blink", &[200, 403, 409, 500, 503]),
+    ("POST", "/pins/{id}/pwm", &[200, 403, 409, 500, 503]),
+    ("POST", "/sequences", &[200, 403, 409, 500, 503]),
+    ("DELETE", "/sequences/{id}", &[200, 409, 500, 503]),
+];
 
 #[test]
 fn every_documented_operation_answers_with_every_status_and_body_it_is_documented_with() {
@@ -199,8 +230,9 @@ fn every_documented_operation_answers_with_every_status_and_body_it_is_documente
     let nothing = dir.path().join("empty");
     let bare = start(dir, &nothing, "");
     let api = Api::of(&pi);
+    let unseen = UNSEEN.iter().flat_map(|(method, path, all)| all.iter().map(move |status| (*method, *path, *status)));
     let mut seen: BTreeSet<(String, String, u16)> =
-        UNSEEN.iter().map(|(method, path, status)| ((*method).to_owned(), (*path).to_owned(), *status)).collect();
+        unseen.map(|(method, path, status)| (method.to_owned(), path.to_owned(), status)).collect();
     let mut see = |method: &str, path: &str, answer: &Answer, status: u16| {
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         api.check(method, path, answer);
