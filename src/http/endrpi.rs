@@ -62,7 +62,7 @@ fn pin(rooms: &Rooms, asked: &Asked, id: &str) -> Reply {
             match rooms.desk.gpio.read(&[pin]).as_deref() {
                 Ok([state]) => json(200, |out| rest::pin(out, state)),
                 Ok(_) => message(500, "Failed to read the pin"),
-                Err(error) => message(dispatch::status(&error), &error.to_string()),
+                Err(error) => message(dispatch::status(error), &error.to_string()),
             }
         }
         Method::Put => put(rooms, asked, id),
