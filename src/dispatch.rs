@@ -145,7 +145,7 @@ impl Desk {
                 self.tell(request, out, lease.as_ref().map(Data::Lease));
             }
             Call::ReleaseLease(id) => {
-                let done = self.gpio.release_lease(caller, &id);
+                let done = self.gpio.release_lease(&id);
                 self.tell(request, out, done.map(|()| Data::Text(endrpi::LEASE_RELEASED)));
             }
             Call::Play(sequence) => {
@@ -162,8 +162,8 @@ impl Desk {
             }
             Call::DebugPanic(victim @ (Victim::Connection | Victim::Hub)) => return Some(Aside::Panic(victim)),
             Call::DebugPanic(victim) => {
-                self.gpio.debug_panic(victim);
-                self.tell::<GpioError>(request, out, Ok(Data::Text(endrpi::PANIC_ASKED)));
+                let there = self.gpio.debug_panic(victim.as_str());
+                self.tell(request, out, there.then_some(Data::Text(endrpi::PANIC_ASKED)).ok_or("no such thread"));
             }
             Call::Subscribe(patterns) => return Some(Aside::Subscribe(patterns)),
             Call::Unsubscribe(patterns) => return Some(Aside::Unsubscribe(patterns)),

@@ -11,14 +11,18 @@ pub enum Victim {
 }
 
 impl Victim {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Victim::Connection => "connection",
+            Victim::GpioIn => "gpio-in",
+            Victim::GpioOut => "gpio-out",
+            Victim::Hub => "hub",
+        }
+    }
+
     /// By the name that requests give the thread.
     pub fn parse(name: &str) -> Option<Victim> {
-        Some(match name {
-            "connection" => Victim::Connection,
-            "gpio-in" => Victim::GpioIn,
-            "gpio-out" => Victim::GpioOut,
-            "hub" => Victim::Hub,
-            _ => return None,
-        })
+        let all = [Victim::Connection, Victim::GpioIn, Victim::GpioOut, Victim::Hub];
+        all.into_iter().find(|victim| victim.as_str() == name)
     }
 }
