@@ -81,6 +81,60 @@ fn what_cannot_be_meant_is_refused_with_the_name_of_the_field() {
 }
 
 #[test]
+fn a_leased_line_refuses_others_in_every_way_they_may_ask() {
+    let daemon = Daemon::start(&[]);
+    let (mut holder, mut other) = (daemon.ws("/"), daemon.ws("/"));
+    let wish = json!({"pins": ["GPIO17"], "lease": "1h", "grace": 0.5, "holder": "panel"});
+    let lease = ask(&mut holder, "LEASE_PINS", wish)["data"].clone();
+    let id = lease["lease"].as_str().expect("an id");
+    let granted = json!({"lease": id, "pins": ["GPIO17"], "leaseSeconds": 3600.0, "graceSeconds": 0.5});
+    assert_eq!(lease, granted);
+    assert_eq!(ask(&mut holder, "RENEW_LEASE", json!({ "lease": id }))["data"], granted);
+    assert_eq!(lines(&mut other, json!({"pins": [17]}))["GPIO17"]["leasedBy"], "panel");
+    let high = json!({"io": "OUTPUT", "state": 1});
+    for (action, params) in [
+        ("UPDATE_PIN_CONFIGURATIONS", json!({"pins": {"GPIO17": high}})),
+        ("LEASE_PINS", json!({"pins": [17], "lease": 1})),
+        ("PULSE_PIN", json!({"pin": 17, "duration": 1})),
+        ("PLAY_PINS", json!({"steps": [{"at": 0, "pins": {"4": 1, "17": 1}}]})),
+        ("SET_PWM", json!({"pin": 17, "frequency": 10, "duty": 0.5})),
+    ] {
+        let answer = ask(&mut other, action, params);
+        assert!(answer["error"].as_str().is_some_and(|text| text.contains("leased by panel")), "{action}: {answer}");
+    }
+    let answer = daemon.http("PUT", "/pins/17", &[JSON], &high.to_string());
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert_eq!(ask(&mut holder, "RELEASE_LEASE", json!({ "lease": id }))["data"], "Lease released");
+    assert_eq!(daemon.http("PUT", "/pins/17", &[JSON], &high.to_string()).status, 200);
+}
+
+#[test]
+fn sequences_play_on_the_device_until_they_end_or_are_cancelled() {
+    let daemon = Daemon::start(&[]);
+    let (mut ws, mut watcher) = (daemon.ws("/"), daemon.ws("/"));
+    assert_eq!(ask(&mut watcher, "SUBSCRIBE", json!({"topics": ["gpio.*"]}))["success"], true);
+    let mut seen = |count: usize| -> Vec<Value> {
+        let event = |_| watcher.json()["data"]["data"].clone();
+        (0..count).map(event).map(|data| json!([data["pin"], data["state"]])).collect()
+    };
+    let answer = ask(&mut ws, "PULSE_PIN", json!({"pin": 17, "duration": "5ms"}));
+    assert_eq!(answer["data"]["durationSeconds"], 0.005, "{answer}");
+    assert_eq!(seen(2), [json!([17, "high"]), json!([17, "low"])]);
+    let steps = json!([{"at": 0, "pins": {"4": 1}}, {"at": 500, "pins": {"5": 1}}, {"at": "1ms", "pins": {"4": 0}}]);
+    let answer = ask(&mut ws, "PLAY_PINS", json!({ "steps": steps }));
+    assert_eq!(answer["data"]["durationSeconds"], 0.001, "{answer}");
+    assert_eq!(seen(3), [json!([4, "high"]), json!([5, "high"]), json!([4, "low"])]);
+    let answer = ask(&mut ws, "BLINK_PIN", json!({"pin": 6, "on": "5ms", "off": "5ms"}));
+    assert_eq!(answer["data"]["durationSeconds"], Value::Null);
+    let id = answer["data"]["sequence"].clone();
+    assert_eq!(seen(3), [json!([6, "high"]), json!([6, "low"]), json!([6, "high"])]);
+    assert_eq!(lines(&mut ws, json!({"pins": [6]}))["GPIO6"]["sequence"], id);
+    assert_eq!(ask(&mut ws, "CANCEL_SEQUENCE", json!({ "sequence": id }))["data"], "Sequence cancelled");
+    assert_eq!(ask(&mut ws, "CANCEL_SEQUENCE", json!({ "sequence": id }))["success"], false);
+    assert_eq!(lines(&mut ws, json!({"pins": [6]}))["GPIO6"]["sequence"], Value::Null);
+}
+
+#[test]
 fn debug_actions_do_not_exist_unless_asked_for() {
     let daemon = Daemon::start(&[]);
     let mut ws = daemon.ws("/");
