@@ -2,6 +2,7 @@
 //!
 //! The lock is held for one operation (a few kernel calls) and the sinks, which never wait.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -98,7 +99,7 @@ impl State {
 
     /// Ends what plays on these lines and drives them to their safe states.
     fn make_safe(&mut self, pins: &[Pin], now: Instant) -> Vec<Change> {
-        let modulated: Vec<Pin> = pins.iter().copied().filter(|pin| self.pwm.read(*pin).is_some()).collect();
+        let modulated = self.modulated(pins);
         self.end_on(pins);
         // Between two toggles is no state to hold: a signal that has ended is low.
         let ended: Vec<(Pin, Hold)> = modulated
@@ -114,6 +115,21 @@ impl State {
         match self.outputs.put(&ended, now) {
             Ok(more) => changes.extend(more),
             Err(error) => log::error!("a line whose PWM has ended is not low: {error}"),
+        }
+        self.with_ended(changes, &modulated)
+    }
+
+    /// Those of the lines that carry a signal made by software.
+    pub fn modulated(&self, pins: &[Pin]) -> Vec<Pin> {
+        pins.iter().copied().filter(|pin| self.pwm.read(*pin).is_some()).collect()
+    }
+
+    /// The changes with those of signals that have ended: what they were is no level, so it has changed in any case.
+    pub fn with_ended(&self, mut changes: Vec<Change>, ended: &[Pin]) -> Vec<Change> {
+        changes.retain(|change| !ended.contains(&change.pin));
+        for pin in ended {
+            let on = matches!(self.outputs.held(*pin), Some(Hold { role: Role::Output { level: Level::High }, .. }));
+            changes.push(Change { pin: *pin, level: Level::from_bool(on), duty: Some(if on { 100 } else { 0 }) });
         }
         changes
     }
@@ -198,7 +214,7 @@ impl Inner {
     pub fn publish(&self, state: &mut State, changes: &[Change], now: Instant) {
         for change in changes {
             self.keep(state, *change, now);
-            (self.sinks.publish)(self.event(change.pin, change.level, None));
+            (self.sinks.publish)(self.event(*change, None));
         }
     }
 
@@ -206,9 +222,7 @@ impl Inner {
     pub fn post(&self, state: &mut State, changes: &[Change], now: Instant) {
         for change in changes {
             self.keep(state, *change, now);
-            if state.told.may_tell(change.pin, change.level, now)
-                && !(self.sinks.post)(self.event(change.pin, change.level, None))
-            {
+            if state.told.may_tell(change.pin, change.level, now) && !(self.sinks.post)(self.event(*change, None)) {
                 state.told.refused(change.pin, 1);
             }
         }
@@ -220,8 +234,9 @@ impl Inner {
         }
     }
 
-    fn event(&self, pin: Pin, level: Level, edges: Option<Edges>) -> Event {
-        let body = Body::GpioState { resource: self.resource(pin), pin, level, pwm_duty: None, edges };
+    fn event(&self, change: Change, edges: Option<Edges>) -> Event {
+        let Change { pin, level, duty } = change;
+        let body = Body::GpioState { resource: self.resource(pin), pin, level, pwm_duty: duty, edges };
         Event { at: clock::wall(), body }
     }
 
@@ -251,7 +266,7 @@ impl Inner {
     fn do_due(&self, now: Instant) -> (Option<Instant>, Option<Pending>) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        self.panic_if_asked("gpio-out");
+        assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
         // Signals come first: they are the ones whose lateness can be seen.
         let toggles: Vec<_> = state.pwm.due(now);
         let toggles: Vec<_> = toggles.into_iter().map(|(pin, level)| (pin, state.outputs.output(pin, level))).collect();
@@ -300,7 +315,7 @@ impl Inner {
         for (pin, level, count) in state.told.due(now) {
             let monotonic_ns = clock::monotonic_ns();
             let edges = Edges { count, period: Some(WINDOW), lost: 0, monotonic_ns, seqno: None };
-            if !(self.sinks.post)(self.event(pin, level, Some(edges))) {
+            if !(self.sinks.post)(self.event(Change { pin, level, duty: None }, Some(edges))) {
                 state.told.refused(pin, count);
             }
         }

@@ -4,6 +4,7 @@
 mod line;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +27,8 @@ pub struct Input {
     lines: Mutex<[LineInput; Pin::COUNT]>,
     /// A loss is told once, however often it is found.
     chip_there: AtomicBool,
+    /// For failure tests: the thread that comes next here crashes.
+    crash: AtomicBool,
     /// Who else must know that the chip is lost (`false`) or has returned (`true`).
     on_chip: Mutex<Option<Arc<OnChip>>>,
 }
@@ -48,6 +51,7 @@ impl Input {
             debounced,
             lines: Mutex::new(settings.map(|settings| LineInput::new(settings, None))),
             chip_there: AtomicBool::new(true),
+            crash: AtomicBool::new(false),
             on_chip: Mutex::default(),
         }
     }
@@ -83,6 +87,15 @@ impl Input {
     /// and with nothing locked.
     pub fn on_chip(&self, hook: impl Fn(bool) + Send + Sync + 'static) {
         *self.on_chip.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+    }
+
+    /// Has the backend's thread crash when it comes here next.
+    pub fn debug_panic(&self) {
+        self.crash.store(true, Ordering::Release);
+    }
+
+    fn panic_if_asked(&self) {
+        assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
     }
 
     /// Where the line's events go.
@@ -125,6 +138,7 @@ impl Input {
 
 impl Watcher for Input {
     fn edges(&self, edges: &[RawEdge]) {
+        self.panic_if_asked();
         let clocks = Clocks::read();
         let mut lines = self.lock();
         for edge in edges {

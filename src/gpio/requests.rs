@@ -58,12 +58,14 @@ impl Gpio {
             }
         };
         self.inner.taken(state, &holds);
+        let ended = state.modulated(&holds.iter().map(|(pin, _)| *pin).collect::<Vec<_>>());
         let plain: Vec<Pin> = plain.iter().map(|(pin, _)| *pin).collect();
         state.end_on(&plain);
         state.sequences.cancel_on(&pins);
         for pin in pins {
             state.outputs.written_by(pin, caller.id);
         }
+        let changes = state.with_ended(changes, &ended);
         self.inner.publish(state, &changes, now);
         self.inner.nudge_if_earlier(state);
         Ok(())
@@ -79,7 +81,7 @@ impl Gpio {
         let before = state.outputs.inspect(pin)?.level;
         state.outputs.lines().simulate(pin, level)?;
         if before != Some(level) {
-            self.inner.publish(state, &[output::Change { pin, level }], clock::now());
+            self.inner.publish(state, &[output::Change { pin, level, duty: None }], clock::now());
         }
         Ok(())
     }

@@ -99,7 +99,8 @@ impl HardwarePwm {
                 Ok(()) if running.pwm.duty == duty => {}
                 Ok(()) => {
                     running.pwm.duty = duty;
-                    changes.push(Change { pin: *pin, level: Level::from_bool(duty > Duty::ZERO) });
+                    let level = Level::from_bool(duty > Duty::ZERO);
+                    changes.push(Change { pin: *pin, level, duty: Some(duty.percent()) });
                 }
                 Err(error) => log::error!("{pin} is not in its safe state: {error}"),
             }
