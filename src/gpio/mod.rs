@@ -7,10 +7,12 @@
 //! ever taking the lock of the lines; `gpio-out` waits for whatever is due: a lease's end, a longest time on, the
 //! next step of a sequence, the next toggle of a software PWM.
 
+mod cdev;
 mod input;
 mod lines;
 mod select;
 mod sim;
+mod sysfs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
