@@ -16,7 +16,7 @@ use crate::dispatch::Desk;
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, Places, Sinks};
 use crate::hub::Hub;
-use crate::rt::clock;
+use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
@@ -58,6 +58,26 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }
     daemon.shut_down(config.shutdown_deadline);
     Ok(())
+}
+
+/// Drives the configured outputs to their safe states, without a daemon: for what is left after one was killed.
+///
+/// # Errors
+/// The backend, or a line that could not be driven; the others have been.
+pub fn safe(config: &Config) -> Result<(), StartError> {
+    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    let places = Places { root: config.root.clone(), state_dir: None };
+    let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
+    let backend = gpio.backend();
+    println!("GPIO backend '{}': {}", backend.name, backend.why);
+    let mut failed = Vec::new();
+    for (resource, outcome) in gpio.drive_safe() {
+        match outcome {
+            Ok(state) => println!("{resource}: {state}"),
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(StartError(failed.join("; "))) }
 }
 
 struct Daemon {
@@ -102,7 +122,6 @@ impl Daemon {
         let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
         let backend = gpio.backend();
         log::info!("GPIO backend '{}': {}", backend.name, backend.why);
-        gpio.start().map_err(StartError::new)?;
         let telemetry = Telemetry::new(&config.root, &config.telemetry);
         let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style));
         let gate = Arc::new(Gate::new(&config.auth));
@@ -137,8 +156,19 @@ impl Daemon {
         let door = Door::new(&config.front, &config.session, rooms);
         // The status is in place before anybody can ask for it.
         announce(&hub, &node_id, NodeStatus::Ready);
+        let safe = Arc::downgrade(&desk);
+        worker::on_crash(move || {
+            if let Some(desk) = safe.upgrade() {
+                desk.gpio.make_safe("a thread has crashed");
+            }
+        });
+        // The lines are taken last: whatever could not be had by now has ended the start.
+        desk.gpio.start().map_err(StartError::new)?;
         let listeners = sockets.into_iter().map(|socket| Listener::open(socket, Arc::clone(&door)));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(StartError::new)?;
+        let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            desk.gpio.seal("the start failed");
+            StartError::new(error)
+        })?;
         let daemon = Daemon { node_id, hub, desk, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
@@ -167,6 +197,8 @@ impl Daemon {
     fn shut_down(self, limit: Duration) {
         let deadline = clock::now() + limit;
         log::info!("shutting down");
+        // Before anything that could take its time.
+        self.desk.gpio.seal("shutting down");
         for listener in self.listeners {
             listener.close(STEP);
         }
@@ -174,6 +206,7 @@ impl Daemon {
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
         self.http.stop(STEP);
+        self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
         self.hub.stop(STEP);
         self.shared.flusher.stop(STEP);

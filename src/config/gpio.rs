@@ -135,3 +135,14 @@ pub enum Safe {
     /// It stays as it is.
     Hold,
 }
+
+impl Safe {
+    /// Its word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Safe::Level(level) => level.as_str(),
+            Safe::Input => "input",
+            Safe::Hold => "hold",
+        }
+    }
+}

@@ -160,7 +160,7 @@ fn accept_until(socket: &TcpListener, stop: &rustix::fd::OwnedFd, door: &Arc<Doo
             && error != Errno::INTR
         {
             log::error!("waiting for connections: {error}");
-            std::process::exit(1);
+            crate::rt::worker::die();
         }
         if !fds[1].revents().is_empty() {
             return;

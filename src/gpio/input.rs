@@ -2,14 +2,14 @@
 //! changes too fast, as a number; what the hub has no room for is told as a loss.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lines::{RawEdge, Watcher};
 use super::{Resources, Sinks};
 use crate::config;
 use crate::rt::clock;
 use crate::types::event::{Body, Event, LineChange};
-use crate::types::line::Pin;
+use crate::types::line::{Edge, Pin};
 use crate::types::output::EdgeCounters;
 
 /// One for all lines.
@@ -27,6 +27,15 @@ impl Input {
     pub fn counters(&self, pin: Pin) -> EdgeCounters {
         self.lock()[usize::from(pin.number())]
     }
+
+    /// A line is about to be an input.
+    pub fn arrange(&self, _pin: Pin, _edge: Edge, _debounce: Duration) {}
+
+    /// A line is no input any more.
+    pub fn forget(&self, _pin: Pin) {}
+
+    /// Who is to be told that the chip is gone (false) or back (true).
+    pub fn on_chip(&self, _told: Box<dyn Fn(bool) + Send + Sync>) {}
 
     fn lock(&self) -> MutexGuard<'_, [EdgeCounters; Pin::COUNT]> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)

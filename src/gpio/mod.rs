@@ -8,26 +8,41 @@
 //! next step of a sequence, the next toggle of a software PWM.
 
 mod cdev;
+mod engine;
+mod id;
 mod input;
+mod lease;
 mod lines;
+mod output;
+mod persist;
+mod requests;
 mod select;
+mod sequence;
 mod sim;
+mod soft_pwm;
 mod sysfs;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config;
-use crate::rt::clock;
-use crate::types::caller::{Caller, CallerId};
-use crate::types::event::{Body, Event};
-use crate::types::line::{BackendInfo, Bias, Duty, Edge, Level, LineSetting, LineState, Pin, Pwm};
-use crate::types::output::{Lease, LeaseWish, LineReport, Sequence, Started};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::config::{self, Mode};
+use crate::rt::clock;
+use crate::rt::worker::Worker;
+use crate::types::caller::CallerId;
+use crate::types::event::Event;
+use crate::types::line::{BackendInfo, LineState, Pin};
+use crate::types::output::LineReport;
+
+use engine::State;
 use input::Input;
-use lines::{Hold, Lines, Role};
+
+use output::Outputs;
 
 pub use lines::GpioError;
 
@@ -38,6 +53,15 @@ pub struct Sinks {
     pub publish: Box<dyn Fn(Event) + Send + Sync>,
     /// Takes facts from the room's own threads; says whether there was room for it. It must never wait.
     pub post: Box<dyn Fn(Event) -> bool + Send + Sync>,
+}
+
+/// Where a backend looks for what it needs.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `/sys/class/pwm` and the like are read below this directory.
+    pub root: PathBuf,
+    /// Where levels are kept that must outlive the process.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Lines whose pull-up is a resistor on the board (the I²C bus's), on every model.
@@ -51,19 +75,27 @@ pub struct Gpio {
     inner: Arc<Inner>,
 }
 
+/// Every line's name in events.
+type Resources = Arc<[Arc<str>; Pin::COUNT]>;
+
+type Locked<'a> = MutexGuard<'a, State>;
+
 struct Inner {
     config: config::Gpio,
-    /// Held for one line operation (microseconds) and the sink, nothing else.
-    lines: Mutex<Box<dyn Lines>>,
+    /// Held for one operation (microseconds) and the sinks, nothing else.
+    state: Mutex<State>,
     backend: BackendInfo,
     names: BTreeMap<String, Pin>,
     resources: Resources,
     input: Arc<Input>,
     sinks: Arc<Sinks>,
+    /// Wakes `gpio-out`; one pending wake-up is as good as many.
+    nudge: (Sender<()>, Receiver<()>),
+    stopping: AtomicBool,
+    worker: Mutex<Option<Worker>>,
+    /// The thread that a failure test wants to crash.
+    panic: Mutex<Option<String>>,
 }
-
-/// Every line's name in events.
-type Resources = Arc<[Arc<str>; Pin::COUNT]>;
 
 impl Gpio {
     /// Finds the backend. No line is touched before [`Gpio::start`].
@@ -73,33 +105,53 @@ impl Gpio {
     /// real would be a lie.
     pub fn new(config: &config::Gpio, places: &Places, sinks: Sinks) -> Result<Gpio, GpioError> {
         let (lines, why) = select::backend(config, places)?;
-        Ok(Gpio::with_lines(lines, why, config, sinks))
-    }
-
-    fn with_lines(lines: Box<dyn Lines>, why: String, config: &config::Gpio, sinks: Sinks) -> Gpio {
         let backend = BackendInfo { name: lines.name(), simulated: lines.simulated(), why };
         let names = config.lines.iter().map(|(name, line)| (name.clone(), line.pin)).collect();
         let resources: Resources = Arc::new(resources(&names));
         let sinks = Arc::new(sinks);
         let input = Arc::new(Input::new(config, &resources, &sinks, lines.debounces()));
-        Gpio {
-            inner: Arc::new(Inner {
-                config: config.clone(),
-                lines: Mutex::new(lines),
-                backend,
-                names,
-                resources,
-                input,
-                sinks,
-            }),
-        }
+        let state = State {
+            outputs: Outputs::new(lines, config),
+            leases: lease::Leases::default(),
+            sequences: sequence::Sequences::default(),
+            pwm: soft_pwm::SoftPwm::default(),
+            persist: persist::Persist::open(places.state_dir.as_deref()),
+            told: told::Told::new(config.edge_events),
+            sealed: false,
+        };
+        let inner = Arc::new(Inner {
+            config: config.clone(),
+            state: Mutex::new(state),
+            backend,
+            names,
+            resources,
+            input,
+            sinks,
+            nudge: bounded(1),
+            stopping: AtomicBool::new(false),
+            worker: Mutex::default(),
+            panic: Mutex::default(),
+        });
+        let chip = Arc::downgrade(&inner);
+        inner.input.on_chip(Box::new(move |present| {
+            if let Some(inner) = chip.upgrade() {
+                inner.chip(present);
+            }
+        }));
+        Ok(Gpio { inner })
     }
 
-    /// Takes the configured lines and starts the threads.
+    /// Takes the configured lines and starts the threads. A line that cannot be had is reported in the log.
     ///
     /// # Errors
-    /// The first configured line that cannot be had, or no thread to be had.
-    pub fn start(&self) -> Result<(), GpioError> {
+    /// No thread to be had.
+    pub fn start(&self) -> std::io::Result<()> {
+        let inner = &self.inner;
+        inner.lock().outputs.lines().watch(Arc::clone(&inner.input) as Arc<dyn lines::Watcher>)?;
+        inner.set_up();
+        let own = Arc::clone(inner);
+        let worker = Worker::spawn("gpio-out", move || own.run(&own.nudge.1))?;
+        *inner.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         Ok(())
     }
 
@@ -113,8 +165,8 @@ impl Gpio {
     /// # Errors
     /// [`GpioError::Unsupported`] for the first line that the board lacks.
     pub fn read(&self, pins: &[Pin]) -> Result<Vec<LineState>, GpioError> {
-        let mut lines = self.lock();
-        pins.iter().map(|pin| lines.inspect(*pin)).collect()
+        let mut state = self.inner.lock();
+        pins.iter().map(|pin| state.inspect(*pin)).collect()
     }
 
     /// All that is known of these lines.
@@ -122,105 +174,96 @@ impl Gpio {
     /// # Errors
     /// As [`Gpio::read`].
     pub fn report(&self, pins: &[Pin]) -> Result<Vec<LineReport>, GpioError> {
-        let states = self.read(pins)?;
-        let report = |(pin, state): (&Pin, LineState)| LineReport {
-            pin: *pin,
-            resource: self.resource(*pin),
-            state,
-            held: false,
-            allowed: self.inner.config.may_touch(*pin),
-            safe: "low",
-            leased_by: None,
-            sequence: None,
-            edges: self.inner.input.counters(*pin),
+        let mut state = self.inner.lock();
+        let report = |pin: &Pin| {
+            Ok(LineReport {
+                pin: *pin,
+                resource: self.resource(*pin),
+                state: state.inspect(*pin)?,
+                held: state.outputs.held(*pin).is_some(),
+                allowed: self.inner.config.may_touch(*pin),
+                safe: state.outputs.config(*pin).safe.as_str(),
+                leased_by: state.leases.holder(*pin),
+                sequence: state.sequences.on(*pin).map(str::to_owned),
+                edges: self.inner.input.counters(*pin),
+            })
         };
-        Ok(pins.iter().zip(states).map(report).collect())
-    }
-
-    /// Changes all the lines or, after any error, none.
-    ///
-    /// # Errors
-    /// [`GpioError::FixedPullUp`] and [`GpioError::Conflict`] for settings that cannot be, else what the backend
-    /// says.
-    pub fn update(&self, _caller: &Caller, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
-        let holds = validated(settings)?;
-        let mut lines = self.lock();
-        let before = levels(&mut **lines, &holds)?;
-        lines.hold(&holds)?;
-        for ((pin, _), before) in holds.iter().zip(before) {
-            self.tell(&mut **lines, *pin, before);
-        }
-        Ok(())
-    }
-
-    /// Drives an input from outside, as a button would; only a simulation can.
-    ///
-    /// # Errors
-    /// [`GpioError::NotSimulated`] on real lines, [`GpioError::SimulatedOutput`] for an output.
-    pub fn simulate_input(&self, pin: Pin, level: Level) -> Result<(), GpioError> {
-        let mut lines = self.lock();
-        let before = lines.inspect(pin)?.level;
-        lines.simulate(pin, level)?;
-        self.tell(&mut **lines, pin, before);
-        Ok(())
-    }
-
-    /// Leases lines to the caller.
-    ///
-    /// # Errors
-    /// [`GpioError::Leased`] where somebody else has one of them, [`GpioError::Denied`].
-    pub fn lease(&self, _caller: &Caller, wish: &LeaseWish) -> Result<Lease, GpioError> {
-        Err(GpioError::Refused { pin: wish.pins[0], why: "leases come".into() })
-    }
-
-    /// Starts a lease's time again, and makes the caller its holder.
-    ///
-    /// # Errors
-    /// [`GpioError::NoSuch`] where it has ended.
-    pub fn renew_lease(&self, _caller: &Caller, id: &str) -> Result<Lease, GpioError> {
-        Err(GpioError::NoSuch { what: "lease", id: id.into() })
-    }
-
-    /// Ends a lease; its lines stay as they are.
-    ///
-    /// # Errors
-    /// [`GpioError::NoSuch`] where it has ended.
-    pub fn release_lease(&self, _caller: &Caller, id: &str) -> Result<(), GpioError> {
-        Err(GpioError::NoSuch { what: "lease", id: id.into() })
-    }
-
-    /// Plays a sequence; whatever plays on one of its lines ends.
-    ///
-    /// # Errors
-    /// As [`Gpio::update`], for its first step; [`GpioError::Invalid`] for one that cannot be played.
-    pub fn play(&self, _caller: &Caller, sequence: Sequence) -> Result<Started, GpioError> {
-        Err(GpioError::Refused { pin: sequence.pins()[0], why: "sequences come".into() })
-    }
-
-    /// Ends a sequence; its lines stay as they are.
-    ///
-    /// # Errors
-    /// [`GpioError::NoSuch`] where it has ended.
-    pub fn cancel(&self, _caller: &Caller, id: &str) -> Result<(), GpioError> {
-        Err(GpioError::NoSuch { what: "sequence", id: id.into() })
-    }
-
-    /// Puts a PWM signal on a line: hertz, and the share of time it is high.
-    ///
-    /// # Errors
-    /// As [`Gpio::update`]; [`GpioError::Invalid`] for a frequency that cannot be made.
-    pub fn set_pwm(&self, _caller: &Caller, pin: Pin, _frequency: f64, _duty: Duty) -> Result<Pwm, GpioError> {
-        Err(GpioError::Refused { pin, why: "PWM comes".into() })
+        pins.iter().map(report).collect()
     }
 
     /// A caller's connection has ended.
-    pub fn gone(&self, _caller: CallerId) {}
+    pub fn gone(&self, caller: CallerId) {
+        let now = clock::now();
+        let mut state = self.inner.lock();
+        state.leases.gone(caller, now);
+        state.outputs.orphan(caller, now);
+        self.inner.nudge_if_earlier(&state);
+    }
 
-    /// Drives every output to its safe state. Bounded and never waits for a client.
-    pub fn make_safe(&self, _why: &str) {}
+    /// Drives every output to its safe state; for a crash somewhere. What comes after is served again.
+    pub fn make_safe(&self, why: &str) {
+        if !self.inner.make_safe(why, false) {
+            log::error!("the outputs could not be made safe: their lock is held");
+        }
+    }
 
-    /// Makes the outputs safe for good, lets the lines go and ends the threads.
-    pub fn stop(&self, _limit: Duration) {}
+    /// Drives every output to its safe state for good: nobody writes after it.
+    pub fn seal(&self, why: &str) {
+        if !self.inner.make_safe(why, true) {
+            log::error!("the outputs could not be made safe: their lock is held");
+        }
+    }
+
+    /// Lets the lines go and ends the threads, each within `limit`. After [`Gpio::seal`].
+    pub fn stop(&self, limit: Duration) {
+        let inner = &self.inner;
+        inner.stopping.store(true, Ordering::Release);
+        inner.nudge();
+        if let Some(worker) = inner.worker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            worker.join(limit);
+        }
+        let mut state = inner.lock();
+        state.outputs.lines().stop(limit);
+        let pins = state.outputs.held_pins();
+        state.outputs.release(&pins);
+        let file = state.persist.take();
+        drop(state);
+        if let Some(file) = file {
+            file.write();
+        }
+    }
+
+    /// Drives the configured outputs to their safe states, without a daemon, and lets them go. Says per line what was
+    /// done, or why not.
+    pub fn drive_safe(&self) -> Vec<(Arc<str>, Result<&'static str, GpioError>)> {
+        let mut guard = self.inner.lock();
+        let state = &mut *guard;
+        let now = clock::now();
+        let mut pins = state.outputs.configured(Mode::Output);
+        pins.extend(state.outputs.configured(Mode::Pwm));
+        let mut done = Vec::new();
+        for pin in pins {
+            let outcome = match state.outputs.safe_hold(pin) {
+                None => Ok(()),
+                Some(hold) => state.outputs.put(&[(pin, hold)], now).map(drop),
+            };
+            let word = state.outputs.config(pin).safe.as_str();
+            done.push((self.resource(pin), outcome.map(|()| word)));
+        }
+        let held = state.outputs.held_pins();
+        state.outputs.release(&held);
+        done
+    }
+
+    /// Makes a thread of this room crash, for failure tests; says whether there is one with this name.
+    pub fn debug_panic(&self, thread: &str) -> bool {
+        let known = matches!(thread, "gpio-out" | "gpio-in");
+        if known {
+            *self.inner.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread.to_owned());
+            self.inner.nudge();
+        }
+        known
+    }
 
     /// The line with this name: `GPIO17`, `17`, `pin11`, or a configured one.
     pub fn resolve(&self, name: &str) -> Option<Pin> {
@@ -229,66 +272,38 @@ impl Gpio {
 
     /// What the line's events call it: its configured name, else `GPIO17`.
     pub fn resource(&self, pin: Pin) -> Arc<str> {
-        self.inner.resources[usize::from(pin.number())].clone()
-    }
-
-    /// Tells the sink about a line whose level is no longer what it was. A line that cannot be looked at any more
-    /// has no level to tell of; the change itself has succeeded.
-    fn tell(&self, lines: &mut dyn Lines, pin: Pin, before: Option<Level>) {
-        let Some(level) = lines.inspect(pin).ok().and_then(|state| state.level) else { return };
-        if before == Some(level) {
-            return;
-        }
-        let body = Body::GpioState { resource: self.resource(pin), pin, level, pwm_duty: None, edges: None };
-        (self.inner.sinks.publish)(Event { at: clock::wall(), body });
-    }
-
-    /// A panic elsewhere leaves no line half set (each operation is the backend's own), so the lock stays usable.
-    fn lock(&self) -> MutexGuard<'_, Box<dyn Lines>> {
-        self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.resource(pin)
     }
 }
 
-/// Where a backend looks for what it needs.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// `/sys/class/pwm` and the like are read below this directory.
-    pub root: PathBuf,
-    /// Where levels are kept that must outlive the process.
-    pub state_dir: Option<PathBuf>,
-}
+impl Inner {
+    fn resource(&self, pin: Pin) -> Arc<str> {
+        self.resources[usize::from(pin.number())].clone()
+    }
 
-/// Each line once, in the order first named; refused before anything has changed.
-fn validated(settings: &[(Pin, LineSetting)]) -> Result<Vec<(Pin, Hold)>, GpioError> {
-    let mut valid: Vec<(Pin, Hold)> = Vec::with_capacity(settings.len().min(Pin::COUNT));
-    for (pin, setting) in settings.iter().copied() {
-        if let LineSetting::Input { bias: Bias::Down | Bias::Floating } = setting
-            && FIXED_PULL_UPS.contains(&pin)
+    fn nudge(&self) {
+        let _ = self.nudge.0.try_send(());
+    }
+
+    /// Wakes `gpio-out` only where something became due that it cannot know of: a plain write has nothing.
+    fn nudge_if_earlier(&self, state: &State) {
+        if state.outputs.next_due().is_some() || state.leases.next_due().is_some() || state.persist.next_due().is_some()
         {
-            return Err(GpioError::FixedPullUp { pin });
-        }
-        let hold = match setting {
-            LineSetting::Input { bias } => Hold {
-                active_low: false,
-                bias: Some(bias),
-                role: Role::Input { edge: Edge::Both, debounce: Duration::ZERO },
-            },
-            LineSetting::Output { level } => Hold { active_low: false, bias: None, role: Role::Output { level } },
-            LineSetting::Fraction { .. } => {
-                Hold { active_low: false, bias: None, role: Role::Output { level: Level::High } }
-            }
-        };
-        match valid.iter().find(|(other, _)| *other == pin) {
-            None => valid.push((pin, hold)),
-            Some((_, same)) if *same == hold => {}
-            Some(_) => return Err(GpioError::Conflict { pin }),
+            self.nudge();
         }
     }
-    Ok(valid)
-}
 
-fn levels(lines: &mut dyn Lines, holds: &[(Pin, Hold)]) -> Result<Vec<Option<Level>>, GpioError> {
-    holds.iter().map(|(pin, _)| lines.inspect(*pin).map(|state| state.level)).collect()
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    #[allow(clippy::panic)] // asked for
+    fn panic_if_asked(&self, thread: &str) {
+        let asked = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take_if(|name| name == thread);
+        if asked.is_some() {
+            panic!("as asked by DEBUG_PANIC");
+        }
+    }
 }
 
 /// Every line's name in events.

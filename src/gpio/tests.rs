@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::config::Backend;
+use crate::types::caller::Caller;
+use crate::types::event::Body;
+use crate::types::line::{Bias, Level, LineSetting};
 
 type Settings<'a> = &'a [(Pin, LineSetting)];
 type Told<'a> = &'a [(&'a str, u8, Level)];
@@ -155,3 +158,5 @@ fn concurrent_writers_leave_a_gapless_alternation_of_levels() {
     assert_eq!(levels.first(), Some(&Level::High));
     assert!(levels.windows(2).all(|pair| pair[0] != pair[1]), "an event without a change");
 }
+
+mod outputs;

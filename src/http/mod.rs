@@ -22,7 +22,7 @@ use crate::auth::{self, Gate, Shown};
 use crate::config;
 use crate::dispatch::Desk;
 use crate::hub::Hub;
-use crate::rt::worker::Worker;
+use crate::rt::worker::{self, Worker};
 use crate::types::caller::Caller;
 use reply::Reply;
 
@@ -121,7 +121,7 @@ impl Private {
         let asked = Worker::spawn("http-probe", move || {
             if let Err(error) = own.ask() {
                 log::error!("the HTTP server does not answer ({error}); the daemon ends");
-                std::process::exit(1);
+                worker::die();
             }
             own.probing.store(false, Ordering::Release);
         });
@@ -165,7 +165,7 @@ impl Private {
                 Err(_) if self.stopping.load(Ordering::Acquire) => return,
                 Err(error) => {
                     log::error!("the HTTP server died: {error}; the daemon ends");
-                    std::process::exit(1);
+                    worker::die();
                 }
             }
         }
@@ -210,6 +210,7 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
             let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));
             routed.unwrap_or_else(|_| {
                 log::error!("the handler of {} {} crashed", asked.method, asked.path);
+                worker::crashed();
                 Reply::text(500, "Internal Server Error")
             })
         }

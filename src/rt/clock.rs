@@ -12,3 +12,10 @@ pub fn wall() -> SystemTime {
 pub fn now() -> Instant {
     Instant::now()
 }
+
+/// The same clock as a number, as the kernel stamps edges: CLOCK_MONOTONIC in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Both are positive: the clock starts at boot.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

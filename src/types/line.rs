@@ -12,6 +12,17 @@ impl Pin {
     /// How many lines there are: BCM 0 to 27.
     pub const COUNT: usize = 28;
 
+    /// Every line, by number.
+    pub const ALL: [Pin; Pin::COUNT] = {
+        let mut all = [Pin(0); Pin::COUNT];
+        let mut bcm = 0;
+        while bcm < Pin::COUNT {
+            all[bcm] = Pin(bcm as u8);
+            bcm += 1;
+        }
+        all
+    };
+
     /// The lines in the order `GET /pins` lists them: Endrpi's order, with GPIO8 (which Endrpi forgot) before
     /// GPIO7 as on the header, and without the EEPROM lines 0 and 1.
     pub const HEADER: [Pin; 26] = [
@@ -221,6 +232,18 @@ pub enum LineSetting {
     Fraction {
         duty: Duty,
     },
+}
+
+impl LineSetting {
+    /// What an output's setting means as a duty; `None` for an input.
+    pub fn duty(self) -> Option<Duty> {
+        match self {
+            LineSetting::Input { .. } => None,
+            LineSetting::Output { level: Level::Low } => Some(Duty::ZERO),
+            LineSetting::Output { level: Level::High } => Some(Duty::FULL),
+            LineSetting::Fraction { duty } => Some(duty),
+        }
+    }
 }
 
 /// Which backend drives the lines, so that no answer about pins can pass for more than it is.

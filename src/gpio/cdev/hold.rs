@@ -22,13 +22,19 @@ enum Done {
     Changed(u64, Vec<(Pin, Setting)>),
 }
 
+/// What has to be done.
+struct Plan {
+    new: Vec<(Pin, Setting)>,
+    work: Vec<Work>,
+}
+
 /// New lines first, since they are the ones that may not be had; then changes, then levels. Each request costs one
-/// kernel call (new lines: one more, in each line's case, that looks whether it is free).
+/// kernel call (a new line one more, that looks whether it is free).
 pub fn hold(state: &mut State, epoll: &OwnedFd, lines: &[(Pin, Hold)]) -> Result<(), GpioError> {
-    let (new, work) = plan(state, lines)?;
-    let pins: Vec<Pin> = new.iter().map(|(pin, _)| *pin).collect();
+    let plan = plan(state, lines)?;
+    let pins: Vec<Pin> = plan.new.iter().map(|(pin, _)| *pin).collect();
     state.all_free(&pins)?;
-    for group in &work {
+    for group in &plan.work {
         let fits = state.group(group.id).is_none_or(|held| held.fits(&group.changes));
         if let (false, Some((pin, _))) = (fits, group.changes.first()) {
             let why = "its request would have more different settings than the kernel has room for (10); give inputs \
@@ -37,34 +43,32 @@ pub fn hold(state: &mut State, epoll: &OwnedFd, lines: &[(Pin, Hold)]) -> Result
             return Err(GpioError::Refused { pin: *pin, why });
         }
     }
+    all_or_nothing(state, epoll, &plan)?;
+    for (pin, _) in lines {
+        state.group_of(*pin).into_iter().for_each(|group| group.park(*pin, false));
+    }
+    Ok(())
+}
+
+fn all_or_nothing(state: &mut State, epoll: &OwnedFd, plan: &Plan) -> Result<(), GpioError> {
     let mut done = Vec::new();
-    let result = execute(state, epoll, &new, &work, &mut done);
+    let result = execute(state, epoll, plan, &mut done);
     if result.is_err() {
         done.into_iter().rev().for_each(|step| undo(state, step));
-    } else {
-        for (pin, _) in lines {
-            state.group_of(*pin).into_iter().for_each(|group| group.park(*pin, false));
-        }
     }
     result
 }
 
-fn execute(
-    state: &mut State,
-    epoll: &OwnedFd,
-    new: &[(Pin, Setting)],
-    work: &[Work],
-    done: &mut Vec<Done>,
-) -> Result<(), GpioError> {
-    for request in requests(new) {
+fn execute(state: &mut State, epoll: &OwnedFd, plan: &Plan, done: &mut Vec<Done>) -> Result<(), GpioError> {
+    for request in requests(&plan.new) {
         done.push(Done::Taken(state.take(epoll, request)?));
     }
-    for group in work.iter().filter(|group| !group.changes.is_empty()) {
+    for group in plan.work.iter().filter(|group| !group.changes.is_empty()) {
         let before = state.settings(group.id, &group.changes);
         state.configure(group.id, &group.changes)?;
         done.push(Done::Changed(group.id, before));
     }
-    for group in work.iter().filter(|group| !group.levels.is_empty()) {
+    for group in plan.work.iter().filter(|group| !group.levels.is_empty()) {
         let before = state.settings(group.id, &group.levels);
         let set = state.group(group.id).map_or(Ok(()), |held| held.set(&group.levels));
         // The kernel may have set a part of them.
@@ -82,7 +86,7 @@ fn undo(state: &mut State, step: Done) {
 }
 
 /// The lines to take, and what to do with those that are held; nothing for a line that is what it should be.
-fn plan(state: &mut State, lines: &[(Pin, Hold)]) -> Result<(Vec<(Pin, Setting)>, Vec<Work>), GpioError> {
+fn plan(state: &mut State, lines: &[(Pin, Hold)]) -> Result<Plan, GpioError> {
     let mut new = Vec::new();
     let mut work: Vec<Work> = Vec::new();
     for (pin, hold) in lines {
@@ -115,7 +119,7 @@ fn plan(state: &mut State, lines: &[(Pin, Hold)]) -> Result<(Vec<(Pin, Setting)>
             group.changes.extend(now.map(|setting| (pin, setting.with_level(level))));
         }
     }
-    Ok((new, work))
+    Ok(Plan { new, work })
 }
 
 /// What a line that is not held is taken as.
@@ -161,8 +165,42 @@ fn requests(new: &[(Pin, Setting)]) -> Vec<&[(Pin, Setting)]> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::tests::{self as rig, pin};
     use super::*;
     use crate::types::line::Edge;
+
+    /// What only a race can do to [`hold`], which has looked before: a line that is taken at the last moment.
+    #[test]
+    fn what_was_done_is_undone_when_a_later_step_fails() {
+        if rig::absent() {
+            return;
+        }
+        let sim = rig::Sim::new("undo", 28, Some((17, "spi0 CS1")));
+        let shared = sim.shared();
+        let output = |level| Setting { active_low: false, bias: None, role: Role::Output { level } };
+        let input = |millis| {
+            let role = Role::Input { edge: Edge::Both, debounce: Duration::from_millis(millis) };
+            Setting { active_low: false, bias: None, role }
+        };
+        let mut state = shared.lock();
+        let new = vec![(pin(5), output(Level::High)), (pin(6), output(Level::Low))];
+        all_or_nothing(&mut state, &shared.epoll, &Plan { new, work: Vec::new() }).expect("both are free");
+        let id = state.groups[0].id;
+        // Eleven debounce times are two requests, and the second one has a line that is held.
+        let mut new: Vec<(Pin, Setting)> = (7..17).map(|bcm| (pin(bcm), input(u64::from(bcm)))).collect();
+        new.push((pin(17), input(17)));
+        let work = vec![Work { id, changes: Vec::new(), levels: vec![(pin(6), Level::High)] }];
+        let error = all_or_nothing(&mut state, &shared.epoll, &Plan { new, work }).expect_err("17 is held");
+        assert_eq!(error, GpioError::Held { pin: pin(17), consumer: "spi0 CS1".into() });
+        assert_eq!((state.groups.len(), sim.value(5), sim.value(6)), (1, true, false));
+        assert!((7..17).all(|line| sim.consumer(line).is_none()), "those taken first are let go");
+        // And a request's changes are taken back.
+        let before = state.settings(id, &[(pin(5), ()), (pin(6), ())]);
+        state.configure(id, &[(pin(5), input(1)), (pin(6), output(Level::High))]).expect("possible");
+        assert_eq!((sim.is_output(5), sim.value(6)), (false, true));
+        undo(&mut state, Done::Changed(id, before));
+        assert_eq!((sim.is_output(5), sim.value(5), sim.value(6)), (true, true, false));
+    }
 
     #[test]
     fn what_does_not_fit_into_one_request_becomes_several() {

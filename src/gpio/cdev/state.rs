@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::chip::Board;
 use super::group::{CONSUMER, Group};
 use super::refusal;
-use super::setting::{self, Role, Setting};
+use super::setting::{self, Setting};
 use crate::gpio::lines::{GpioError, RawEdge};
 use crate::types::line::{Edge, LineState, Pin};
 
@@ -346,11 +346,6 @@ impl State {
     pub fn is_ours(&self, pin: Pin) -> bool {
         self.groups.iter().any(|group| group.has(pin))
     }
-}
-
-/// Whether two settings of an output differ in the level only, or not at all.
-pub fn is_output(setting: &Setting) -> bool {
-    matches!(setting.role, Role::Output { .. })
 }
 
 /// Who holds a line; the kernel itself does not always say its name.

@@ -1,0 +1,366 @@
+//! Everything that is known and due, behind one lock, and the thread `gpio-out` that does what is due.
+//!
+//! The lock is held for one operation (a few kernel calls) and the sinks, which never wait.
+
+use std::sync::{Arc, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::lease::Leases;
+use super::lines::{GpioError, Hold, Role};
+use super::output::{Change, Due, Outputs};
+use super::persist::{Pending, Persist};
+use super::sequence::Sequences;
+use super::soft_pwm::SoftPwm;
+use super::told::{Told, WINDOW};
+use super::{Inner, Locked};
+use crate::config::{Initial, Mode};
+use crate::rt::clock;
+use crate::types::caller::Caller;
+use crate::types::event::{Body, Edges, Event};
+use crate::types::line::{Duty, Level, LineState, Pin, Pwm};
+
+/// Steps of sequences played before others may have the lock.
+const STEPS_PER_VISIT: usize = 64;
+
+/// A wait shorter than this is not worth a trip through the scheduler, whose own error is larger.
+const SPIN: Duration = Duration::from_micros(60);
+
+/// How long making safe may wait for the lock: whoever holds it may be the one that crashed.
+const SAFE_LOCK_LIMIT: Duration = Duration::from_millis(50);
+
+/// What the lock guards.
+pub struct State {
+    pub outputs: Outputs,
+    pub leases: Leases,
+    pub sequences: Sequences,
+    pub pwm: SoftPwm,
+    pub persist: Persist,
+    pub told: Told,
+    /// The lines are safe for good; nobody may write any more.
+    pub sealed: bool,
+}
+
+impl State {
+    /// Whether the caller may write these lines now.
+    ///
+    /// # Errors
+    /// [`GpioError::ShuttingDown`], [`GpioError::Leased`].
+    pub fn may_write(&self, pins: &[Pin], caller: &Caller, now: Instant) -> Result<(), GpioError> {
+        if self.sealed
+            && let Some(pin) = pins.first()
+        {
+            return Err(GpioError::ShuttingDown { pin: *pin });
+        }
+        self.leases.check(pins.iter().copied(), caller, now)
+    }
+
+    /// What a line is, its PWM included.
+    ///
+    /// # Errors
+    /// That of the backend.
+    pub fn inspect(&mut self, pin: Pin) -> Result<LineState, GpioError> {
+        let mut state = self.outputs.inspect(pin)?;
+        if let Some(pwm) = self.pwm.read(pin) {
+            state.level = Some(Level::from_bool(pwm.duty > Duty::ZERO));
+            state.pwm = Some(pwm);
+        }
+        Ok(state)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let all = [
+            self.outputs.next_due(),
+            self.leases.next_due(),
+            self.sequences.next_due(),
+            self.pwm.next_due(),
+            self.told.next_due(),
+            self.persist.next_due(),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// Ends what plays on these lines, sequences and signals alike; their levels stay for now.
+    pub fn end_on(&mut self, pins: &[Pin]) {
+        self.sequences.cancel_on(pins);
+        self.pwm.stop(pins);
+        self.outputs.demodulated(pins);
+    }
+
+    /// Ends what plays on these lines and drives them to their safe states.
+    fn make_safe(&mut self, pins: &[Pin], now: Instant) -> Vec<Change> {
+        let modulated: Vec<Pin> = pins.iter().copied().filter(|pin| self.pwm.read(*pin).is_some()).collect();
+        self.end_on(pins);
+        // Between two toggles is no state to hold: a signal that has ended is low.
+        let ended: Vec<(Pin, Hold)> = modulated
+            .iter()
+            .filter(|pin| self.outputs.safe_hold(**pin).is_none())
+            .map(|pin| (*pin, self.outputs.output(*pin, Level::Low)))
+            .collect();
+        let mut changes = self.outputs.make_safe(pins, now);
+        match self.outputs.put(&ended, now) {
+            Ok(more) => changes.extend(more),
+            Err(error) => log::error!("a line whose PWM has ended is not low: {error}"),
+        }
+        changes
+    }
+}
+
+impl Inner {
+    pub fn lock(&self) -> Locked<'_> {
+        // A panic elsewhere leaves no line half set (each operation is the backend's own): the lock stays usable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the configured lines: inputs as they are asked for, outputs with their first level in the same call.
+    /// A line that cannot be had is reported and does not keep the daemon from serving the others.
+    pub fn set_up(&self) {
+        let now = clock::now();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        // One request for each, so that each input has the kernel's largest buffer for itself.
+        for pin in state.outputs.configured(Mode::Input) {
+            let line = state.outputs.config(pin);
+            let role = Role::Input { edge: line.edge, debounce: line.debounce };
+            let hold = Hold { active_low: line.active_low, bias: line.bias, role };
+            self.arrange(&[(pin, hold)]);
+            let done = state.outputs.put(&[(pin, hold)], now);
+            self.report_set_up(pin, done, state, now);
+        }
+        for pin in state.outputs.configured(Mode::Output) {
+            let hold = self.first_hold(state, pin);
+            let mut done = state.outputs.set(&[(pin, hold)], now);
+            if let Err(error @ GpioError::Rule { .. }) = &done {
+                log::error!("{pin} starts low: {error}");
+                done = state.outputs.set(&[(pin, state.outputs.output(pin, Level::Low))], now);
+            }
+            self.report_set_up(pin, done, state, now);
+        }
+        for pin in state.outputs.configured(Mode::Pwm) {
+            let line = state.outputs.config(pin);
+            let (frequency, duty) = (line.frequency as f64, line.duty);
+            if let Err(error) = self.modulate(state, pin, frequency, duty, now) {
+                log::error!("{} could not be set up: {error}", self.resource(pin));
+            }
+        }
+    }
+
+    fn first_hold(&self, state: &State, pin: Pin) -> Hold {
+        let line = state.outputs.config(pin);
+        let kept = if line.persist { state.persist.level(&self.resource(pin)) } else { None };
+        match kept.map_or(line.initial, Initial::Level) {
+            Initial::Level(level) => state.outputs.output(pin, level),
+            Initial::AsIs => Hold { role: Role::OutputAsIs, ..state.outputs.output(pin, Level::Low) },
+        }
+    }
+
+    fn report_set_up(&self, pin: Pin, done: Result<Vec<Change>, GpioError>, state: &mut State, now: Instant) {
+        match done {
+            Ok(changes) => self.post(state, &changes, now),
+            Err(error) => log::error!("{} could not be set up: {error}", self.resource(pin)),
+        }
+    }
+
+    /// Tells the input stage what is about to become of lines.
+    pub fn arrange(&self, holds: &[(Pin, Hold)]) {
+        for (pin, hold) in holds {
+            match hold.role {
+                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce),
+                Role::Output { .. } | Role::OutputAsIs => self.input.forget(*pin),
+            }
+        }
+    }
+
+    /// Puts a PWM signal on a line and tells of its duty. The caller has asked who may.
+    ///
+    /// # Errors
+    /// [`GpioError::Invalid`] for a frequency that cannot be made, [`GpioError::Rule`], or the backend's.
+    pub fn modulate(
+        &self,
+        state: &mut State,
+        pin: Pin,
+        frequency: f64,
+        duty: Duty,
+        now: Instant,
+    ) -> Result<Pwm, GpioError> {
+        let limit = self.config.software_pwm_limit;
+        if !(0.1..=limit as f64).contains(&frequency) {
+            let why = format!(
+                "{frequency} Hz is not from 0.1 to {limit}, which is what software makes here \
+                 (gpio.software_pwm_limit); faster needs a PWM block"
+            );
+            return Err(GpioError::Invalid { field: "frequency", why });
+        }
+        let before = state.pwm.read(pin).map(|pwm| pwm.duty);
+        let on = Level::from_bool(duty > Duty::ZERO);
+        state.outputs.check(&[(pin, state.outputs.output(pin, on))], now)?;
+        // A signal that goes on toggling goes on where it is.
+        let level = state.pwm.level_with(pin, frequency, duty);
+        let hold = state.outputs.output(pin, level);
+        self.arrange(&[(pin, hold)]);
+        state.outputs.put(&[(pin, hold)], now)?;
+        state.pwm.set(pin, frequency, duty, now);
+        state.outputs.modulated(pin, on == Level::High, now);
+        if before != Some(duty) {
+            let body = Body::GpioState {
+                resource: self.resource(pin),
+                pin,
+                level: on,
+                pwm_duty: Some(duty.percent()),
+                edges: None,
+            };
+            (self.sinks.publish)(Event { at: clock::wall(), body });
+        }
+        self.nudge();
+        Ok(state.pwm.read(pin).unwrap_or(Pwm { frequency, duty, source: crate::types::line::PwmSource::Software }))
+    }
+
+    /// Tells of changes that a client's request has made.
+    pub fn publish(&self, state: &mut State, changes: &[Change], now: Instant) {
+        for change in changes {
+            self.keep(state, *change, now);
+            (self.sinks.publish)(self.event(change.pin, change.level, None));
+        }
+    }
+
+    /// Tells of changes that the daemon has made by itself.
+    pub fn post(&self, state: &mut State, changes: &[Change], now: Instant) {
+        for change in changes {
+            self.keep(state, *change, now);
+            if state.told.may_tell(change.pin, change.level, now)
+                && !(self.sinks.post)(self.event(change.pin, change.level, None))
+            {
+                state.told.refused(change.pin, 1);
+            }
+        }
+    }
+
+    fn keep(&self, state: &mut State, change: Change, now: Instant) {
+        if state.outputs.config(change.pin).persist && !state.sealed {
+            state.persist.keep(&self.resource(change.pin), change.level, now);
+        }
+    }
+
+    fn event(&self, pin: Pin, level: Level, edges: Option<Edges>) -> Event {
+        let body = Body::GpioState { resource: self.resource(pin), pin, level, pwm_duty: None, edges };
+        Event { at: clock::wall(), body }
+    }
+
+    /// The body of `gpio-out`: does what is due, and waits for the next.
+    pub fn run(&self, nudged: &Receiver<()>) {
+        // The kernel may let a sleeper oversleep by 50 µs unless it is told that this one wants to be punctual.
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+        while !self.stopping() {
+            let (next, file) = self.do_due(clock::now());
+            if let Some(file) = file {
+                file.write();
+            }
+            match next {
+                None if nudged.recv().is_err() => return,
+                None => {}
+                Some(at) => {
+                    if nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at)) == Err(RecvTimeoutError::Timeout) {
+                        while clock::now() < at {
+                            std::hint::spin_loop();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what is due and says when something is due next.
+    fn do_due(&self, now: Instant) -> (Option<Instant>, Option<Pending>) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        self.panic_if_asked("gpio-out");
+        // Signals come first: they are the ones whose lateness can be seen.
+        let toggles: Vec<_> = state.pwm.due(now);
+        let toggles: Vec<_> = toggles.into_iter().map(|(pin, level)| (pin, state.outputs.output(pin, level))).collect();
+        if let Err(error) = state.outputs.put(&toggles, now) {
+            log::error!("software PWM ends: {error}");
+            state.end_on(&toggles.iter().map(|(pin, _)| *pin).collect::<Vec<_>>());
+        }
+        for _ in 0..STEPS_PER_VISIT {
+            let Some(step) = state.sequences.due(now) else { break };
+            let wanted: Vec<_> =
+                step.levels.iter().map(|(pin, level)| (*pin, state.outputs.output(*pin, *level))).collect();
+            match state.outputs.set(&wanted, now) {
+                Ok(changes) => self.post(state, &changes, now),
+                Err(error) => {
+                    log::warn!("{} of {} ends: {error}", step.id, step.caller.name);
+                    state.sequences.cancel(&step.id);
+                }
+            }
+        }
+        for due in state.outputs.due(now) {
+            let (pin, why) = match due {
+                Due::MaxOn(pin) => (pin, "max_on"),
+                Due::WriterGone(pin) => (pin, "on_disconnect: its client is gone"),
+            };
+            log::info!("{} goes to its safe state: {why}", self.resource(pin));
+            let changes = state.make_safe(&[pin], now);
+            self.post(state, &changes, now);
+        }
+        for expired in state.leases.due(now) {
+            let changes = state.make_safe(&expired.lease.pins, now);
+            self.post(state, &changes, now);
+            let lines = expired.lease.pins.iter().map(|pin| (self.resource(*pin), *pin)).collect();
+            let (lease, holder, reason) = (expired.lease.id.into(), expired.holder, expired.reason);
+            let body = Body::GpioLease { lease, holder, lines, reason };
+            if !(self.sinks.post)(Event { at: clock::wall(), body }) {
+                log::error!("there was no room to tell of an expired lease ({reason})");
+            }
+        }
+        for (pin, level, count) in state.told.due(now) {
+            let monotonic_ns = clock::monotonic_ns();
+            let edges = Edges { count, period: Some(WINDOW), lost: 0, monotonic_ns, seqno: None };
+            if !(self.sinks.post)(self.event(pin, level, Some(edges))) {
+                state.told.refused(pin, count);
+            }
+        }
+        (state.next_due(), state.persist.due(now))
+    }
+
+    /// Drives every output to its safe state. For the shutdown and for a crash anywhere: whoever crashed may hold the
+    /// lock, so it is not waited for without end.
+    pub fn make_safe(&self, why: &str, seal: bool) -> bool {
+        let Some(mut guard) = self.lock_within(SAFE_LOCK_LIMIT) else { return false };
+        let now = clock::now();
+        let state = &mut *guard;
+        // Sealed first: what the way to safety changes is not what was last wanted.
+        let sealed = std::mem::replace(&mut state.sealed, true);
+        let changes = state.make_safe(&Pin::ALL, now);
+        self.post(state, &changes, now);
+        state.sealed = seal || sealed;
+        if !changes.is_empty() {
+            log::warn!("{} outputs went to their safe states: {why}", changes.len());
+        }
+        true
+    }
+
+    fn lock_within(&self, limit: Duration) -> Option<Locked<'_>> {
+        let until = clock::now() + limit;
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Some(state),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if clock::now() > until => return None,
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// The chip has gone, and with it every line; or it is back, and the configured lines are taken again.
+    pub fn chip(self: &Arc<Inner>, present: bool) {
+        if present {
+            self.set_up();
+            return;
+        }
+        let mut state = self.lock();
+        let pins = state.outputs.held_pins();
+        state.end_on(&pins);
+        state.outputs.lost();
+    }
+}

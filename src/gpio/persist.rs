@@ -1,0 +1,111 @@
+//! Levels that outlive the process: one line of text per output, `NAME low|high`, in the state directory.
+//!
+//! Written whole beside the old file, synced and renamed over it, so a power cut leaves the one or the other. An SD
+//! card wears: the engine's thread writes at most once in [`WRITE_INTERVAL`].
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::types::line::Level;
+
+/// Changes within this time are written together.
+pub const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+const FILE: &str = "outputs";
+
+/// Twenty-eight names of 64 bytes and a bit; a longer file is not ours.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// What is to be kept, and whether the disk knows it.
+pub struct Persist {
+    path: Option<PathBuf>,
+    levels: BTreeMap<String, Level>,
+    dirty_since: Option<Instant>,
+}
+
+impl Persist {
+    /// Reads what the last process left. A file that cannot be read is no reason not to start.
+    pub fn open(state_dir: Option<&Path>) -> Persist {
+        let path = state_dir.map(|dir| dir.join(FILE));
+        let levels = path.as_deref().map(read).unwrap_or_default();
+        Persist { path, levels, dirty_since: None }
+    }
+
+    pub fn level(&self, name: &str) -> Option<Level> {
+        self.levels.get(name).copied()
+    }
+
+    pub fn keep(&mut self, name: &str, level: Level, now: Instant) {
+        if self.path.is_some() && self.levels.insert(name.to_owned(), level) != Some(level) {
+            self.dirty_since.get_or_insert(now);
+        }
+    }
+
+    pub fn next_due(&self) -> Option<Instant> {
+        self.dirty_since.map(|since| since + WRITE_INTERVAL)
+    }
+
+    /// What has to be written now, to be written without any lock held.
+    pub fn due(&mut self, now: Instant) -> Option<Pending> {
+        if self.next_due()? > now {
+            return None;
+        }
+        self.take()
+    }
+
+    /// What has not been written yet, due or not.
+    pub fn take(&mut self) -> Option<Pending> {
+        self.dirty_since.take()?;
+        let text = self.levels.iter().map(|(name, level)| format!("{name} {}\n", level.as_str())).collect();
+        Some(Pending { path: self.path.clone()?, text })
+    }
+}
+
+/// A file to be written.
+pub struct Pending {
+    path: PathBuf,
+    text: String,
+}
+
+impl Pending {
+    /// Writes it; a disk that does not take it is reported and changes nothing else.
+    pub fn write(self) {
+        if let Err(error) = self.replace() {
+            log::error!("the outputs' levels cannot be kept in '{}': {error}", self.path.display());
+        }
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(self.text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        match self.path.parent() {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path) -> BTreeMap<String, Level> {
+    let mut text = String::new();
+    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeMap::new(),
+        Err(error) => {
+            log::error!("the outputs' last levels in '{}' cannot be read: {error}", path.display());
+            return BTreeMap::new();
+        }
+    }
+    // A name may have spaces in it; the level has none.
+    let line = |line: &str| {
+        let (name, level) = line.rsplit_once(' ')?;
+        let level = [Level::Low, Level::High].into_iter().find(|known| known.as_str() == level)?;
+        Some((name.to_owned(), level))
+    };
+    text.lines().filter_map(line).collect()
+}

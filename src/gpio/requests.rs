@@ -1,0 +1,209 @@
+//! What clients may ask of the lines: levels, leases, sequences, signals. Everything is checked before anything is
+//! done.
+
+use std::time::Duration;
+
+use super::lines::{GpioError, Hold, Role};
+use super::{FIXED_PULL_UPS, Gpio, Inner, output};
+use crate::config::Mode;
+use crate::rt::clock;
+use crate::types::caller::Caller;
+use crate::types::line::{Bias, Duty, Level, LineSetting, Pin, Pwm};
+use crate::types::output::{Lease, LeaseWish, Sequence, Started};
+
+/// The shortest time from one round of a sequence to the next: below it a thread would do nothing else.
+const SHORTEST_ROUND: Duration = Duration::from_micros(200);
+
+impl Gpio {
+    /// Changes all the lines or, after any error, none. Whatever plays on one of them ends.
+    ///
+    /// # Errors
+    /// [`GpioError::FixedPullUp`], [`GpioError::Conflict`] and [`GpioError::Denied`] for settings that cannot be,
+    /// [`GpioError::Leased`] and [`GpioError::Rule`] for ones that cannot be now, else what the backend says.
+    pub fn update(&self, caller: &Caller, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
+        let settings = self.inner.validated(settings)?;
+        let pins: Vec<Pin> = settings.iter().map(|(pin, _)| *pin).collect();
+        let now = clock::now();
+        let mut guard = self.inner.lock();
+        let state = &mut *guard;
+        state.may_write(&pins, caller, now)?;
+        let signal = |pin: Pin| state.outputs.config(pin).mode == Some(Mode::Pwm);
+        let (signals, plain): (Vec<_>, Vec<_>) =
+            settings.into_iter().partition(|(pin, setting)| signal(*pin) && setting.duty().is_some());
+        let holds: Vec<_> = plain.iter().map(|(pin, setting)| (*pin, state.outputs.wanted(*pin, *setting))).collect();
+        state.outputs.check(&holds, now)?;
+        // Signals first: what can be refused of them is refused before a plain line has changed.
+        let before: Vec<_> = signals.iter().map(|(pin, _)| (*pin, state.pwm.read(*pin))).collect();
+        for (pin, setting) in &signals {
+            let line = state.outputs.config(*pin);
+            let frequency = state.pwm.read(*pin).map_or(line.frequency as f64, |pwm| pwm.frequency);
+            let duty = setting.duty().unwrap_or(Duty::ZERO);
+            self.inner.modulate(state, *pin, frequency, duty, now)?;
+        }
+        self.inner.arrange(&holds);
+        let changes = match state.outputs.put(&holds, now) {
+            Ok(changes) => changes,
+            Err(error) => {
+                for (pin, pwm) in before {
+                    let pwm = pwm.map_or((100.0, Duty::ZERO), |pwm| (pwm.frequency, pwm.duty));
+                    let _ = self.inner.modulate(state, pin, pwm.0, pwm.1, now);
+                }
+                return Err(error);
+            }
+        };
+        let plain: Vec<Pin> = plain.iter().map(|(pin, _)| *pin).collect();
+        state.end_on(&plain);
+        state.sequences.cancel_on(&pins);
+        for pin in pins {
+            state.outputs.written_by(pin, caller.id);
+        }
+        self.inner.publish(state, &changes, now);
+        self.inner.nudge_if_earlier(state);
+        Ok(())
+    }
+
+    /// Drives an input from outside, as a button would; only a simulation can.
+    ///
+    /// # Errors
+    /// [`GpioError::NotSimulated`] on real lines, [`GpioError::SimulatedOutput`] for an output.
+    pub fn simulate_input(&self, pin: Pin, level: Level) -> Result<(), GpioError> {
+        let mut guard = self.inner.lock();
+        let state = &mut *guard;
+        let before = state.outputs.inspect(pin)?.level;
+        state.outputs.lines().simulate(pin, level)?;
+        if before != Some(level) {
+            self.inner.publish(state, &[output::Change { pin, level }], clock::now());
+        }
+        Ok(())
+    }
+
+    /// Leases lines to the caller.
+    ///
+    /// # Errors
+    /// [`GpioError::Leased`] where one of them is in a lease, [`GpioError::Denied`].
+    pub fn lease(&self, caller: &Caller, wish: &LeaseWish) -> Result<Lease, GpioError> {
+        self.inner.may_touch(&wish.pins)?;
+        let now = clock::now();
+        let mut state = self.inner.lock();
+        state.may_write(&wish.pins, caller, now)?;
+        let lease = state.leases.grant(caller, wish, now)?;
+        self.inner.nudge();
+        Ok(lease)
+    }
+
+    /// Starts a lease's time again, and makes the caller its holder.
+    ///
+    /// # Errors
+    /// [`GpioError::NoSuch`] where it has ended.
+    pub fn renew_lease(&self, caller: &Caller, id: &str) -> Result<Lease, GpioError> {
+        let lease = self.inner.lock().leases.renew(caller, id, clock::now());
+        self.inner.nudge();
+        lease
+    }
+
+    /// Ends a lease; its lines stay as they are.
+    ///
+    /// # Errors
+    /// [`GpioError::NoSuch`] where it has ended.
+    pub fn release_lease(&self, id: &str) -> Result<(), GpioError> {
+        self.inner.lock().leases.release(id)
+    }
+
+    /// Plays a sequence; whatever plays on one of its lines ends.
+    ///
+    /// # Errors
+    /// As [`Gpio::update`], for its first step; [`GpioError::Invalid`] for one that cannot be played.
+    pub fn play(&self, caller: &Caller, sequence: Sequence) -> Result<Started, GpioError> {
+        if sequence.rounds != Some(1) && sequence.period < SHORTEST_ROUND {
+            let shortest = humantime::format_duration(SHORTEST_ROUND);
+            let why = format!("a round that is played again takes at least {shortest}");
+            return Err(GpioError::Invalid { field: "period", why });
+        }
+        let pins = sequence.pins();
+        self.inner.may_touch(&pins)?;
+        let now = clock::now();
+        let mut guard = self.inner.lock();
+        let state = &mut *guard;
+        state.may_write(&pins, caller, now)?;
+        // The lines become outputs before the clock starts, so that no step waits for that.
+        let mut first: Vec<(Pin, Hold)> = Vec::new();
+        for pin in &pins {
+            let level = sequence.steps.iter().flat_map(|step| &step.levels).find(|(other, _)| other == pin);
+            let at_start = sequence.steps[0].at.is_zero() && sequence.steps[0].levels.iter().any(|(p, _)| p == pin);
+            let hold = match level {
+                Some((_, level)) if at_start => state.outputs.output(*pin, *level),
+                _ => Hold { role: Role::OutputAsIs, ..state.outputs.output(*pin, Level::Low) },
+            };
+            let is_output = matches!(state.outputs.held(*pin), Some(Hold { role: Role::Output { .. }, .. }));
+            if at_start || !is_output {
+                first.push((*pin, hold));
+            }
+        }
+        self.inner.arrange(&first);
+        let changes = state.outputs.set(&first, now)?;
+        state.end_on(&pins);
+        for pin in &pins {
+            state.outputs.written_by(*pin, caller.id);
+        }
+        self.inner.publish(state, &changes, now);
+        let started = state.sequences.start(caller, sequence, now);
+        self.inner.nudge();
+        Ok(started)
+    }
+
+    /// Ends a sequence; its lines stay as they are.
+    ///
+    /// # Errors
+    /// [`GpioError::NoSuch`] where it has ended, [`GpioError::Leased`] where its lines are somebody else's.
+    pub fn cancel(&self, caller: &Caller, id: &str) -> Result<(), GpioError> {
+        let mut state = self.inner.lock();
+        let pins = state.sequences.pins(id)?.to_vec();
+        state.may_write(&pins, caller, clock::now())?;
+        state.sequences.cancel(id);
+        Ok(())
+    }
+
+    /// Puts a PWM signal on a line: hertz, and the share of time it is high.
+    ///
+    /// # Errors
+    /// As [`Gpio::update`]; [`GpioError::Invalid`] for a frequency that cannot be made.
+    pub fn set_pwm(&self, caller: &Caller, pin: Pin, frequency: f64, duty: Duty) -> Result<Pwm, GpioError> {
+        self.inner.may_touch(&[pin])?;
+        let now = clock::now();
+        let mut guard = self.inner.lock();
+        let state = &mut *guard;
+        state.may_write(&[pin], caller, now)?;
+        let pwm = self.inner.modulate(state, pin, frequency, duty, now)?;
+        state.sequences.cancel_on(&[pin]);
+        state.outputs.written_by(pin, caller.id);
+        Ok(pwm)
+    }
+}
+
+impl Inner {
+    fn may_touch(&self, pins: &[Pin]) -> Result<(), GpioError> {
+        match pins.iter().find(|pin| !self.config.may_touch(**pin)) {
+            Some(pin) => Err(GpioError::Denied { pin: *pin }),
+            None => Ok(()),
+        }
+    }
+
+    /// Each line once, in the order first named; refused before anything has changed.
+    fn validated(&self, settings: &[(Pin, LineSetting)]) -> Result<Vec<(Pin, LineSetting)>, GpioError> {
+        let mut valid: Vec<(Pin, LineSetting)> = Vec::with_capacity(settings.len().min(Pin::COUNT));
+        for (pin, setting) in settings.iter().copied() {
+            if let LineSetting::Input { bias: Bias::Down | Bias::Floating } = setting
+                && FIXED_PULL_UPS.contains(&pin)
+            {
+                return Err(GpioError::FixedPullUp { pin });
+            }
+            self.may_touch(&[pin])?;
+            match valid.iter().find(|(other, _)| *other == pin) {
+                None => valid.push((pin, setting)),
+                Some((_, same)) if *same == setting => {}
+                Some(_) => return Err(GpioError::Conflict { pin }),
+            }
+        }
+        Ok(valid)
+    }
+}
