@@ -76,6 +76,10 @@ impl Foreign {
     /// One report.
     fn event(&mut self, pin: Pin, kind: InfoChangeKind, after: Seen) -> Option<LineChange> {
         let before = self.seen[index(pin)].replace(after.clone());
+        // A look at all lines may have been ahead of its reports.
+        if kind != InfoChangeKind::Reconfigured && before.as_ref() == Some(&after) {
+            return None;
+        }
         let was_ours = before.is_some_and(|before| before.holder == Holder::Ours);
         let kind = match kind {
             InfoChangeKind::Requested => LineChangeKind::Requested,
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(told(Requested, other("gpioset")), Some((LineChangeKind::Requested, Some("gpioset".into()))));
         assert_eq!(told(Reconfigured, other("gpioset")), Some((LineChangeKind::Reconfigured, Some("gpioset".into()))));
         assert_eq!(told(Released, seen(Holder::Nobody)), Some((LineChangeKind::Released, None)));
+        assert_eq!(told(Released, seen(Holder::Nobody)), None, "once");
     }
 
     #[test]

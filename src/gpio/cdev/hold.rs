@@ -211,7 +211,7 @@ mod tests {
         let same: Vec<_> = (0..28).map(|bcm| line(bcm, 5)).collect();
         let different: Vec<_> = (0..28).map(|bcm| line(bcm, u64::from(bcm) + 1)).collect();
         let sizes = |lines: &[(Pin, Setting)]| requests(lines).iter().map(|lines| lines.len()).collect::<Vec<_>>();
-        assert_eq!(sizes(&[]), []);
+        assert!(sizes(&[]).is_empty());
         assert_eq!(sizes(&same), [28]);
         assert_eq!(sizes(&different), [10, 10, 8]);
     }
