@@ -49,6 +49,10 @@ pub enum Command {
     Publish(PublishArgs),
     /// Check flags, environment and configuration file, and start nothing
     CheckConfig(CheckConfigArgs),
+    /// Drive the configured safe states without a running daemon; for ExecStopPost
+    Safe(SafeArgs),
+    /// Say what works on this machine and what does not, and why
+    Doctor(DoctorArgs),
 }
 
 /// The flags of `serve`. The environment of PiCloud comes after them, then the file.
@@ -89,6 +93,9 @@ pub struct ServeArgs {
     /// Serve /echo, for conformance suites
     #[arg(long)]
     pub debug_echo: bool,
+    /// Answer DEBUG_PANIC, for failure tests
+    #[arg(long)]
+    pub debug_actions: bool,
 }
 
 /// `--gpio`.
@@ -169,6 +176,38 @@ pub struct CheckConfigArgs {
     pub serve: ServeArgs,
 }
 
+/// What concerns the lines only, for commands that reach them without a daemon.
+#[derive(Args, Clone, Debug)]
+pub struct LinesArgs {
+    /// Read this TOML file, as serve does [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Reach the pins this way; auto takes the first that works [default: auto]
+    #[arg(long, value_name = "BACKEND")]
+    pub gpio: Option<GpioBackend>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct SafeArgs {
+    #[command(flatten)]
+    pub lines: LinesArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub lines: LinesArgs,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl From<&LinesArgs> for Flags {
+    fn from(args: &LinesArgs) -> Flags {
+        Flags { config: args.config.clone(), gpio: args.gpio.map(Backend::from), ..Flags::default() }
+    }
+}
+
 impl From<&ServeArgs> for Flags {
     fn from(args: &ServeArgs) -> Flags {
         Flags {
@@ -183,6 +222,7 @@ impl From<&ServeArgs> for Flags {
             tls_key: args.tls_key.clone(),
             log_level: args.log_level.clone(),
             debug_echo: args.debug_echo,
+            debug_actions: args.debug_actions,
         }
     }
 }
@@ -260,7 +300,7 @@ mod tests {
     #[test]
     fn every_flag_of_serve_reaches_the_configuration() {
         let words = "--config c --listen l --state-dir s --gpio cdev --root r --api-key-file k --auth none \
-                     --tls-cert tc --tls-key tk --log-level warn --debug-echo";
+                     --tls-cert tc --tls-key tk --log-level warn --debug-echo --debug-actions";
         let cli = parse(&words.split_whitespace().collect::<Vec<_>>()).expect("parses");
         let flags = Flags::from(&cli.serve);
         assert_eq!(flags.config, Some("c".into()));
@@ -273,12 +313,34 @@ mod tests {
         assert_eq!(flags.tls_cert, Some("tc".into()));
         assert_eq!(flags.tls_key, Some("tk".into()));
         assert_eq!(flags.log_level.as_deref(), Some("warn"));
-        assert!(flags.debug_echo);
+        assert!(flags.debug_echo && flags.debug_actions);
+    }
+
+    #[test]
+    fn the_commands_beside_the_daemon_take_only_what_concerns_the_lines() {
+        let words = ["safe", "--config", "c", "--gpio", "sysfs"];
+        let Some(Command::Safe(safe)) = parse(&words).expect("parses").command else { panic!("not safe") };
+        let flags = Flags::from(&safe.lines);
+        assert_eq!((flags.config, flags.gpio), (Some("c".into()), Some(Backend::Sysfs)));
+
+        let words = ["doctor", "--config", "d", "--gpio", "auto", "--json"];
+        let Some(Command::Doctor(doctor)) = parse(&words).expect("parses").command else { panic!("not doctor") };
+        let flags = Flags::from(&doctor.lines);
+        assert_eq!((flags.config, flags.gpio), (Some("d".into()), Some(Backend::Auto)));
+        assert!(doctor.json);
+
+        let Some(Command::Doctor(doctor)) = parse(&["doctor"]).expect("parses").command else { panic!("not doctor") };
+        assert!(!doctor.json && doctor.lines.config.is_none() && doctor.lines.gpio.is_none());
+        for words in [["safe", "--json"], ["safe", "--listen=:0"], ["doctor", "--listen=:0"]] {
+            assert_eq!(parse(&words).expect_err("refused").kind(), ErrorKind::UnknownArgument, "{words:?}");
+        }
     }
 
     #[test]
     fn every_command_has_help_that_fits_a_line_per_flag() {
-        for command in [&[][..], &["serve"], &["call"], &["watch"], &["publish"], &["check-config"]] {
+        for command in
+            [&[][..], &["serve"], &["call"], &["watch"], &["publish"], &["check-config"], &["safe"], &["doctor"]]
+        {
             for flag in ["-h", "--help"] {
                 let words: Vec<_> = command.iter().copied().chain([flag]).collect();
                 let help = parse(&words).expect_err("help");

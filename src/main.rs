@@ -27,6 +27,14 @@ fn main() -> ExitCode {
             Ok(config) => exit(client::check(&config), BAD_USAGE),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
+        Command::Safe(args) => match config::load_lines(&(&args.lines).into()) {
+            Ok(config) => exit(daemon::safe(&config), FAILED),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
+        Command::Doctor(args) => match config::load_lines(&(&args.lines).into()) {
+            Ok(config) => exit(client::doctor(&config, args.json), FAILED),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),

@@ -112,11 +112,13 @@ fn bad_usage_is_told_with_exit_code_2() {
         (&["publish"], "EVENT"),
         (&["watch", "--count", "0"], "--count"),
         (&["serve", "--gpio", "magic"], "--gpio"),
+        (&["doctor", "--gpio", "magic"], "--gpio"),
+        (&["safe", "--listen", ":0"], "--listen"),
         (&["call", "A", "--timeout", "10"], "--timeout"),
     ] {
         assert_usage(&run(pinwire().args(words)), part);
     }
-    for command in ["serve", "call", "watch", "publish", "check-config"] {
+    for command in ["serve", "call", "watch", "publish", "check-config", "safe", "doctor"] {
         let output = run(pinwire().args([command, "-h"]));
         assert!(output.status.success() && text(&output.stdout).contains("Usage:"), "{command}");
     }
@@ -226,6 +228,67 @@ fn check_config_says_what_it_comes_to_and_starts_nothing() {
     let output = run(pinwire().args(["check-config", "--tls-cert", &bad, "--tls-key", &bad]));
     assert_refusal(&output, 2, &[&bad]);
     assert_refusal(&run(pinwire().args(["check-config", "--listen", "0.0.0.0:0"])), 2, &["--auth none"]);
+}
+
+#[test]
+fn doctor_says_which_backend_and_fails_where_it_is_not_what_was_meant() {
+    let dir = TempDir::new();
+    let file =
+        dir.file("pinwire.toml", "listen = \":1\"\n[gpio]\nbackend = \"sim\"\nallow = [0]\n").display().to_string();
+    let output = run(pinwire().args(["doctor", "--config", &file]));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("gpio: backend 'sim': "), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+    assert!(text(&output.stderr).starts_with("pinwire: warning: ") && text(&output.stderr).contains("gpio.deny"));
+
+    let findings = |backend: &str| {
+        let output = run(pinwire().args(["doctor", "--json", "--gpio", backend]));
+        assert_eq!((text(&output.stdout).lines().count(), text(&output.stderr)), (1, String::new()));
+        let gpio = serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["gpio"].clone();
+        assert_eq!(gpio["ok"], output.status.success(), "{gpio}");
+        assert!(gpio["why"].as_str().is_some_and(|why| !why.is_empty()), "{gpio}");
+        gpio
+    };
+    let sim = findings("sim");
+    assert_eq!((&sim["ok"], &sim["backend"], &sim["simulated"]), (&json!(true), &json!("sim"), &json!(true)));
+    // What these find depends on the machine; that they say it truly does not.
+    let auto = findings("auto");
+    assert_eq!(auto["ok"], auto["simulated"] == false, "{auto}");
+    for backend in ["cdev", "sysfs"] {
+        let found = findings(backend);
+        let expected = if found["ok"] == true { json!(backend) } else { Value::Null };
+        assert_eq!((&found["backend"], &found["simulated"]), (&expected, &json!(false)), "{found}");
+        let told = text(&run(pinwire().args(["doctor", "--gpio", backend])).stdout);
+        assert!(told.starts_with("gpio: ") && told.contains(backend) && told.lines().count() == 1, "{told}");
+    }
+    let told = run(pinwire().arg("doctor"));
+    let expected = if auto["ok"] == true { (Some(0), 1) } else { (Some(1), 2) };
+    assert_eq!((told.status.code(), text(&told.stdout).lines().count()), expected, "{}", text(&told.stdout));
+}
+
+#[test]
+fn safe_needs_nothing_that_only_serve_was_told() {
+    let dir = TempDir::new();
+    // serve has its key and its state directory from the command line; the key file is long gone.
+    let file = dir.file(
+        "pinwire.toml",
+        "listen = \":9000\"\nauth.api_key_file = \"/no/such/key\"\n[gpio.pins.pump]\npin = 17\nmode = \"output\"\n\
+         persist = true\nsafe = \"input\"\n",
+    );
+    let output = run(pinwire().args(["safe", "--gpio", "sim", "--config"]).arg(file));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).lines().any(|line| line == "pump: input"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn commands_beside_the_daemon_refuse_a_bad_file_as_serve_does() {
+    let dir = TempDir::new();
+    let file =
+        dir.file("bad.toml", "[gpio.pins.door]\npin = 4\nmode = \"input\"\nsafe = \"low\"\n").display().to_string();
+    for command in ["safe", "doctor", "serve", "check-config"] {
+        let output = run(pinwire().args([command, "--config", &file]));
+        assert_refusal(&output, 2, &[&format!("{file}:4: gpio.pins.door.safe: "), "gpio.pins.door.mode"]);
+    }
 }
 
 #[test]

@@ -1,69 +1,16 @@
 //! The configuration from outside: what was written in, one checked `Config` or one clear line out.
 
+#[path = "config/support.rs"]
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pinwire::config::{Auth, AuthMode, Backend, Config, ErrorStyle, Flags, load};
+use pinwire::config::{Auth, AuthMode, Backend, Config, ErrorStyle, Flags};
 use pinwire::types::line::Pin;
-
-/// A fresh directory, removed with all its files at the end of the test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Dir {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("pinwire-config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let dir = Dir(std::env::temp_dir().join(name));
-        fs::create_dir_all(&dir.0).expect("temp dir");
-        dir
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, content).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
-        path
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Loads with these flags and this environment.
-fn load_with(flags: Flags, env: &[(&str, &str)]) -> Result<Config, String> {
-    let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    load(&flags, &lookup).map_err(|why| why.to_string())
-}
-
-/// Loads this text as the file `pinwire.toml`, with these flags and this environment besides.
-fn load_text(text: &str, flags: Flags, env: &[(&str, &str)]) -> Result<Config, String> {
-    let dir = Dir::new();
-    let config = Some(dir.file("pinwire.toml", text));
-    load_with(Flags { config, ..flags }, env).map_err(|why| why.replace(&format!("{}/", dir.0.display()), ""))
-}
-
-fn good(text: &str) -> Config {
-    load_text(text, Flags::default(), &[]).unwrap_or_else(|why| panic!("{text}\n{why}"))
-}
-
-fn refusal(text: &str) -> String {
-    load_text(text, Flags::default(), &[]).expect_err(text)
-}
-
-#[track_caller]
-fn assert_refusal(result: Result<Config, String>, parts: &[&str]) {
-    let why = result.expect_err("must be refused");
-    assert!(!why.chars().any(char::is_control), "more than a line: {why:?}");
-    for part in parts {
-        assert!(why.contains(part), "{part:?} is missing in: {why}");
-    }
-}
+use support::{Dir, assert_refusal, good, known_keys, load_text, load_with, refusal, sample};
 
 fn listens(config: &Config) -> Vec<String> {
     config.listen.iter().map(ToString::to_string).collect()
@@ -102,6 +49,7 @@ fn every_key_of_a_file_arrives() {
         log_level = "debug"
         log_events = "error"
         shutdown_deadline = "4s"
+        debug_actions = true
         [tls]
         cert = "c.pem"
         key = "k.pem"
@@ -152,6 +100,7 @@ fn every_key_of_a_file_arrives() {
     assert_eq!((config.root.as_path(), config.node_id.as_str()), (Path::new("tree"), "shed"));
     assert_eq!((config.log_level, config.log_events), (log::LevelFilter::Debug, log::LevelFilter::Error));
     assert_eq!(config.shutdown_deadline, secs(4));
+    assert!(config.debug_actions);
     let tls = config.tls.expect("tls");
     assert_eq!((tls.cert.as_path(), tls.key.as_path()), (Path::new("c.pem"), Path::new("k.pem")));
     let front = config.front;
@@ -197,6 +146,7 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
         tls_key: Some("flag-k".into()),
         log_level: Some("trace".into()),
         debug_echo: true,
+        debug_actions: true,
         ..Flags::default()
     };
     let seen = |config: Config| {
@@ -204,18 +154,18 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
         let mut seen = listens(&config);
         seen.extend([&config.root, &tls.cert, &tls.key].map(|path| path.display().to_string()));
         seen.push(key_of(&config).expect("key").to_owned());
-        (seen, config.log_level, config.gpio.backend, config.state_dir, config.front.debug_echo)
+        (seen, config.log_level, config.gpio.backend, config.state_dir, (config.front.debug_echo, config.debug_actions))
     };
 
-    let (all, level, backend, state_dir, echo) = seen(load_text(&text, flags, &env).expect("loads"));
+    let (all, level, backend, state_dir, debug) = seen(load_text(&text, flags, &env).expect("loads"));
     assert_eq!(all, ["0.0.0.0:3", "/flag", "flag-c", "flag-k", "from-flag"]);
-    assert_eq!((level, backend, echo), (log::LevelFilter::Trace, Backend::Sim, true));
+    assert_eq!((level, backend, debug), (log::LevelFilter::Trace, Backend::Sim, (true, true)));
     assert_eq!(state_dir, Some("flag".into()));
     let (all, ..) = seen(load_text(&text, Flags::default(), &env).expect("loads"));
     assert_eq!(all, ["127.0.0.1:2", "/file", "env-c", "env-k", "from-env"]);
-    let (all, level, backend, state_dir, echo) = seen(load_text(&text, Flags::default(), &[]).expect("loads"));
+    let (all, level, backend, state_dir, debug) = seen(load_text(&text, Flags::default(), &[]).expect("loads"));
     assert_eq!(all, ["127.0.0.1:1", "/file", "file-c", "file-k", "from-file"]);
-    assert_eq!((level, backend, echo), (log::LevelFilter::Error, Backend::Cdev, false));
+    assert_eq!((level, backend, debug), (log::LevelFilter::Error, Backend::Cdev, (false, false)));
     assert_eq!(state_dir, Some("file".into()));
 }
 
@@ -393,7 +343,7 @@ fn a_wrong_key_or_type_is_named_with_its_line() {
         ("\n\nlisen = \":1\"", &["pinwire.toml:3: lisen: unknown key `lisen`", "`listen`"]),
         ("[front]\n# x\nhead_byte = 1", &["pinwire.toml:3: front.head_byte: unknown key", "`head_bytes`"]),
         ("[fornt]\nhead_bytes = 1", &["pinwire.toml:1: fornt: unknown key", "`front`"]),
-        ("gpio.pins.lamp = { pin = 4, bias = \"up\" }", &["pinwire.toml:1: gpio.pins.lamp.bias: unknown key"]),
+        ("gpio.pins.lamp = { pin = 4, colour = \"red\" }", &["pinwire.toml:1: gpio.pins.lamp.colour: unknown key"]),
         ("[gpio.pins.lamp]", &["pinwire.toml:1: gpio.pins.lamp: missing key `pin`"]),
         ("[session]\nping_interval = 5", &["pinwire.toml:2: session.ping_interval: ", "write \"5s\""]),
         ("[session]\nping_interval = 0.5", &["pinwire.toml:2: session.ping_interval: ", "write \"0.5s\""]),
@@ -513,19 +463,6 @@ fn a_line_gets_no_name_that_means_another_line() {
     }
 }
 
-/// The sample file, and the same with every `#key = value` line active.
-fn sample() -> (String, String) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/pinwire.toml");
-    let text = fs::read_to_string(path).expect("systemd/pinwire.toml");
-    let active = text
-        .lines()
-        .map(|line| {
-            line.strip_prefix('#').filter(|key| key.starts_with(|c: char| c.is_ascii_lowercase())).unwrap_or(line)
-        })
-        .fold(String::new(), |all, line| all + line + "\n");
-    (text, active)
-}
-
 #[test]
 fn the_sample_file_shows_the_defaults() {
     let defaults = format!("{:?}", Config::default());
@@ -538,23 +475,15 @@ fn the_sample_file_shows_the_defaults() {
 fn the_sample_file_shows_every_key_and_explains_it() {
     let (as_shipped, active) = sample();
     let shown: toml::Table = active.parse().expect("TOML");
-    // The refusal of an unknown key lists all known ones, which saves a second list here.
-    let known = |section: &str| -> Vec<String> {
-        let text = if section.is_empty() { "zzz = 1".into() } else { format!("[{section}]\nzzz = 1") };
-        let why = refusal(&text);
-        let (_, list) = why.split_once(" expected ").expect("a list of keys");
-        list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
-    let top = known("");
+    let top = known_keys("");
     assert!(top.len() > 10, "{top:?}");
     for key in &top {
         let value = shown.get(key).unwrap_or_else(|| panic!("{key} is missing"));
         let Some(section) = value.as_table() else { continue };
-        for inner in known(key).iter().filter(|inner| *inner != "pins") {
+        for inner in known_keys(key).iter().filter(|inner| *inner != "pins") {
             assert!(section.contains_key(inner), "{key}.{inner} is missing");
         }
     }
-    assert!(as_shipped.contains("[gpio.pins.led-1]") && as_shipped.contains("pin = 17"));
 
     let lines: Vec<_> = as_shipped.lines().collect();
     for (above, line) in lines.iter().zip(&lines[1..]) {

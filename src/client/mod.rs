@@ -1,6 +1,10 @@
-//! The commands that talk to a running daemon: `call`, `watch`, `publish`; and `check-config`.
+//! The commands that talk to a running daemon: `call`, `watch`, `publish`; and those that look at what it would
+//! find: `check-config`, `doctor`.
 
+mod doctor;
 mod link;
+
+pub use doctor::doctor;
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -12,7 +16,8 @@ use tungstenite::{Message, WebSocket};
 use crate::cli::{CallArgs, PublishArgs, WatchArgs};
 use crate::config::{Auth, Config};
 use crate::conn::Tls;
-use crate::gpio::{Gpio, Places, Sinks};
+use crate::gpio::{Gpio, GpioError, Places, Sinks};
+use crate::types::line::BackendInfo;
 use link::{Link, Stream};
 
 /// Why a command failed, in one line; empty where the answer that was printed says it already.
@@ -105,23 +110,32 @@ pub fn check(config: &Config) -> Result<(), ClientError> {
     if let Some(files) = &config.tls {
         Tls::load(files).map_err(|error| ClientError(error.to_string()))?;
     }
-    for warning in &config.warnings {
-        eprintln!("pinwire: warning: {warning}");
-    }
+    warn(config);
     let addresses: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let auth = match config.auth {
         Auth::None => "none",
         Auth::Key(_) => "key",
     };
-    let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
-    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
-    let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(|error| ClientError(error.to_string()))?;
+    let backend = backend(config).map_err(|error| ClientError(error.to_string()))?;
     let tls = if config.tls.is_some() { "on" } else { "off" };
     print_line(&format!(
         "configuration is good: listen {}, auth {auth}, tls {tls}, gpio {}",
         addresses.join(" "),
-        gpio.backend().name
+        backend.name
     ))
+}
+
+fn warn(config: &Config) {
+    for warning in &config.warnings {
+        eprintln!("pinwire: warning: {warning}");
+    }
+}
+
+/// The backend that would drive the lines. No line is touched.
+fn backend(config: &Config) -> Result<BackendInfo, GpioError> {
+    let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
+    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    Ok(Gpio::new(&config.gpio, &places, sinks)?.backend())
 }
 
 fn request(socket: &mut WebSocket<Stream>, action: &str, params: Option<&str>) -> Result<(), ClientError> {

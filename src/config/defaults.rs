@@ -26,6 +26,7 @@ impl Default for Config {
             log_events: LevelFilter::Warn,
             node_id: host_name(),
             shutdown_deadline: Duration::from_secs(5),
+            debug_actions: false,
             auth: Auth::None,
             tls: None,
             front: Front::default(),

@@ -11,17 +11,18 @@ pub struct Gpio {
     pub backend: Backend,
     /// The chip's label, or the name of a line it has; `None` for the ones Raspberry Pis have.
     pub chip: Option<String>,
-    /// Lines by their configured names; each name is the `resource` of its line's events. A line has one name.
+    /// Lines by their configured names; each name is the `resource` of its line's events. A line has one name. A line
+    /// that only stands in somebody's `interlock` is here as well, by the name it has anyway (`GPIO17`).
     pub lines: BTreeMap<String, Line>,
-    /// Lines clients may touch; `None` for all.
+    /// Lines clients may touch; `None` for all. Sorted.
     pub allow: Option<Vec<Pin>>,
-    /// Lines clients may not touch, whatever `allow` says.
+    /// Lines clients may not touch, whatever `allow` says. Sorted.
     pub deny: Vec<Pin>,
     /// Edges of one line told one by one within 100 ms; what comes beyond is told as a number. 0 for all.
     pub edge_events: usize,
     /// How the sysfs backend, which has no bias of its own, may set one.
     pub sysfs_bias: SysfsBias,
-    /// The fastest PWM made by software, in hertz.
+    /// The fastest PWM made by software, in hertz, 1 to 1,000.
     pub software_pwm_limit: usize,
 }
 
@@ -66,22 +67,23 @@ pub struct Line {
     /// `None` leaves it as it is.
     pub bias: Option<Bias>,
     pub active_low: bool,
-    /// How long a level must hold before it counts; zero for none.
+    /// How long a level must hold before it counts, up to 10 s; zero for none.
     pub debounce: Duration,
     pub edge: Edge,
     pub initial: Initial,
     pub safe: Safe,
     /// How long after its last writer's connection ended the line goes to its safe state; `None` for never.
     pub on_disconnect: Option<Duration>,
-    /// The longest time it may stay on.
+    /// The longest time it may stay on; then it goes to its safe state, which is off.
     pub max_on: Option<Duration>,
     /// The shortest time it stays off; zero for none.
     pub min_off: Duration,
-    /// Lines that may not be on while this one is (it counts in both directions).
+    /// Lines that may not be on while this one is. Sorted, and symmetric: each of them has this line in its own.
     pub interlock: Vec<Pin>,
-    /// Whether the last level is kept in the state directory, and is the initial one at the next start.
+    /// Whether the last level is kept in the state directory, and is the initial one at the next start; `initial`
+    /// counts while nothing has been kept. Only with [`Mode::Output`].
     pub persist: bool,
-    /// For [`Mode::Pwm`], in hertz.
+    /// For [`Mode::Pwm`], in hertz, 1 to 40,000.
     pub frequency: usize,
     /// For [`Mode::Pwm`], at start.
     pub duty: Duty,
@@ -116,6 +118,17 @@ pub enum Mode {
     Input,
     Output,
     Pwm,
+}
+
+impl Mode {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Input => "input",
+            Mode::Output => "output",
+            Mode::Pwm => "pwm",
+        }
+    }
 }
 
 /// An output's first level.

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use log::LevelFilter;
 
-use super::source::{ConfigError, Source, dotted};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Gpio, Line, Session, Telemetry};
-use super::{access, listen, raw, tls, validate};
+use super::source::{ConfigError, Source};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Session, Telemetry};
+use super::{access, listen, pins, raw, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,7 @@ pub struct Flags {
     pub tls_key: Option<PathBuf>,
     pub log_level: Option<String>,
     pub debug_echo: bool,
+    pub debug_actions: bool,
 }
 
 /// Layers flags, environment and file over the defaults and checks the result.
@@ -36,10 +37,7 @@ pub struct Flags {
 /// A file that cannot be read, a key or value that is not allowed, settings that contradict each other, or an
 /// address reachable from outside without a decision who may come in.
 pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
-    let (file, source) = match &flags.config {
-        Some(path) => Source::read(path)?,
-        None => Default::default(),
-    };
+    let (file, source) = read(flags)?;
     let written = Written { flags, env, file: &file, source: &source };
 
     let mut config = Config::default();
@@ -58,10 +56,35 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
         };
     }
     set_period(&mut config.picloud.info_interval, file.picloud.info_interval);
-    gpio(&mut config.gpio, &written)?;
+    pins::gpio(&mut config, &written)?;
+    pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
     validate::check(&config, &source)?;
     Ok(config)
+}
+
+/// As [`load()`], but only what concerns the lines: the rest keeps its defaults.
+///
+/// For commands that run beside the daemon, perhaps after it has ended: a line must reach its safe state also where
+/// the key file cannot be read, or where `serve` was told on its command line who may come in or where to keep levels.
+///
+/// # Errors
+/// As [`load()`], for the settings it looks at. The whole file must be readable all the same.
+pub fn load_lines(flags: &Flags) -> Result<Config, ConfigError> {
+    let (file, source) = read(flags)?;
+    let written = Written { flags, env: &|_| None, file: &file, source: &source };
+    let mut config = Config::default();
+    general(&mut config, &written)?;
+    pins::gpio(&mut config, &written)?;
+    validate::check(&config, &source)?;
+    Ok(config)
+}
+
+fn read(flags: &Flags) -> Result<(raw::File, Source), ConfigError> {
+    match &flags.config {
+        Some(path) => Source::read(path),
+        None => Ok(Default::default()),
+    }
 }
 
 /// All that was written, and where.
@@ -102,6 +125,7 @@ fn general(config: &mut Config, written: &Written<'_>) -> Result<(), ConfigError
         config.log_events = level(text, source.at("log_events"))?;
     }
     set_period(&mut config.shutdown_deadline, file.shutdown_deadline);
+    config.debug_actions = flags.debug_actions || file.debug_actions.unwrap_or(config.debug_actions);
     Ok(())
 }
 
@@ -142,32 +166,6 @@ fn session(session: &mut Session, file: &raw::Session) {
     set_count(&mut session.send_buffer_bytes, file.send_buffer_bytes);
 }
 
-fn gpio(gpio: &mut Gpio, written: &Written<'_>) -> Result<(), ConfigError> {
-    let Written { flags, file, source, .. } = *written;
-    if let Some(backend) = flags.gpio {
-        gpio.backend = backend;
-    } else if let Some(backend) = file.gpio.backend {
-        gpio.backend = match backend {
-            raw::Backend::Auto => Backend::Auto,
-            raw::Backend::Cdev => Backend::Cdev,
-            raw::Backend::Sysfs => Backend::Sysfs,
-            raw::Backend::Sim => Backend::Sim,
-        };
-    }
-    for (name, entry) in &file.gpio.pins {
-        let key = dotted("gpio.pins", name);
-        let pin = entry.pin.0;
-        validate::line_name(name, pin).map_err(|why| ConfigError::new(source.at(&key), why))?;
-        if let Some((other, _)) = gpio.lines.iter().find(|(_, taken)| taken.pin == pin) {
-            let other = dotted("gpio.pins", other);
-            let message = format!("{pin} already has the name {other}, keep one of {other} and {key}");
-            return Err(ConfigError::new(source.at(&format!("{key}.pin")), message));
-        }
-        gpio.lines.insert(name.clone(), Line::plain(pin));
-    }
-    Ok(())
-}
-
 fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
     set_period(&mut telemetry.max_age, file.max_age);
     telemetry.vcgencmd = given(&file.vcgencmd);
@@ -175,7 +173,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
     set_period(&mut telemetry.firmware_deadline, file.firmware_deadline);
 }
 
-fn set_count(target: &mut usize, written: Option<raw::Count>) {
+pub(super) fn set_count(target: &mut usize, written: Option<raw::Count>) {
     if let Some(count) = written {
         *target = count.0;
     }

@@ -1,20 +1,22 @@
 //! What the configuration means: one struct per room, all values checked.
 //!
 //! `raw` holds what was written in the file; [`load()`] layers flags, environment and file in that order over the
-//! defaults and is the only way from them to a [`Config`]. After it, a bad value cannot exist.
+//! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
 mod defaults;
 mod gpio;
 mod listen;
 mod load;
+mod pin_rules;
+mod pins;
 mod raw;
 mod source;
 mod tls;
 mod validate;
 
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
-pub use load::{Flags, load};
+pub use load::{Flags, load, load_lines};
 pub use source::ConfigError;
 
 use std::net::SocketAddr;
@@ -38,6 +40,8 @@ pub struct Config {
     pub node_id: String,
     /// How long a shutdown may take in all.
     pub shutdown_deadline: Duration,
+    /// Answer `DEBUG_PANIC`, for failure tests.
+    pub debug_actions: bool,
     pub auth: Auth,
     pub tls: Option<TlsFiles>,
     pub front: Front,

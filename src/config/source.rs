@@ -137,6 +137,7 @@ fn in_our_words(message: &str) -> String {
         ("missing field", "missing key"),
         ("duplicate field", "duplicate key"),
         ("unknown variant", "unknown value"),
+        ("wanted string or table", "wrong kind of value, write a word in quotes"),
         ("a sequence", "an array such as [\"...\"]"),
     ];
     words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))

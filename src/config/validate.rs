@@ -14,13 +14,16 @@ const GIB: usize = 1024 * MIB;
 /// Far above what the descriptor limit of any small machine allows.
 const MOST_CONNECTIONS: usize = 1_000_000;
 
+/// More than a line can have within 100 ms.
+const MOST_EDGES: usize = 1_000_000;
+
 /// Waiting is counted in milliseconds by the kernel, and a deadline of zero would always have passed.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Longer than any wait here makes sense, and far from where adding to a clock could overflow.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest name of this device or of a line, in bytes.
+/// The longest name of this device, of a line or of a chip, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
 /// # Errors
@@ -33,8 +36,8 @@ pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError>
 }
 
 fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
-    let (front, session) = (&config.front, &config.session);
-    let bounds: [(&str, usize, RangeInclusive<usize>); 8] = [
+    let Config { front, session, gpio, .. } = config;
+    let bounds: [(&str, usize, RangeInclusive<usize>); 10] = [
         ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
         ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
         ("front.head_bytes", front.head_bytes, 256..=65536),
@@ -43,14 +46,25 @@ fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("session.backlog_bytes", session.backlog_bytes, 1..=GIB),
         ("session.total_backlog_bytes", session.total_backlog_bytes, 1..=GIB),
         ("session.send_buffer_bytes", session.send_buffer_bytes, 1024..=16 * MIB),
+        ("gpio.edge_events", gpio.edge_events, 0..=MOST_EDGES),
+        ("gpio.software_pwm_limit", gpio.software_pwm_limit, 1..=1000),
     ];
-    for (key, value, allowed) in bounds {
-        if !allowed.contains(&value) {
-            let (least, most) = allowed.into_inner();
-            return refuse(source.at(key), format_args!("is {value}, it must be from {least} to {most}"));
-        }
+    bounds.into_iter().try_for_each(|(key, value, allowed)| count(source, key, value, allowed))
+}
+
+/// # Errors
+/// Names the setting with its bounds.
+pub(super) fn count(
+    source: &Source,
+    key: &str,
+    value: usize,
+    allowed: RangeInclusive<usize>,
+) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(());
     }
-    Ok(())
+    let (least, most) = allowed.into_inner();
+    refuse(source.at(key), format_args!("is {value}, it must be from {least} to {most}"))
 }
 
 fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
@@ -72,13 +86,28 @@ fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
         ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
     ];
-    for (key, value, least) in bounds {
-        if !(least..=LONGEST).contains(&value) {
-            let (value, least) = (humantime::format_duration(value), humantime::format_duration(least));
-            return refuse(source.at(key), format_args!("is \"{value}\", it must be from \"{least}\" to \"24h\""));
-        }
+    bounds.into_iter().try_for_each(|(key, value, least)| period(source, key, value, least..=LONGEST))
+}
+
+/// # Errors
+/// Names the setting with its bounds.
+pub(super) fn period(
+    source: &Source,
+    key: &str,
+    value: Duration,
+    allowed: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(());
     }
-    Ok(())
+    let (least, most) = allowed.into_inner();
+    let words = |period| match period {
+        // Not "1day", which nobody would write.
+        LONGEST => "24h".to_owned(),
+        _ => humantime::format_duration(period).to_string(),
+    };
+    let [value, least, most] = [value, least, most].map(words);
+    refuse(source.at(key), format_args!("is \"{value}\", it must be from \"{least}\" to \"{most}\""))
 }
 
 fn conflicts(config: &Config, source: &Source) -> Result<(), ConfigError> {
@@ -100,6 +129,11 @@ fn names(config: &Config, source: &Source) -> Result<(), ConfigError> {
     }
     if config.root.as_os_str().is_empty() {
         return refuse(source.at("root"), "is empty, write \"/\" for this machine's own files");
+    }
+    if let Some(chip) = &config.gpio.chip
+        && let Err(why) = plain_name(chip)
+    {
+        return refuse(source.at("gpio.chip"), why);
     }
     let Front { hosts, origins, .. } = &config.front;
     if let Some(wrong) = hosts.iter().find(|host| !is_host(host)) {
@@ -153,6 +187,6 @@ fn is_origin(text: &str) -> bool {
     text == "*" || text == "null" || host.is_some_and(plain)
 }
 
-fn refuse(place: String, message: impl Display) -> Result<(), ConfigError> {
+pub(super) fn refuse(place: String, message: impl Display) -> Result<(), ConfigError> {
     Err(ConfigError::new(place, message))
 }

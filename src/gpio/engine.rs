@@ -124,7 +124,7 @@ impl Inner {
             let line = state.outputs.config(pin);
             let role = Role::Input { edge: line.edge, debounce: line.debounce };
             let hold = Hold { active_low: line.active_low, bias: line.bias, role };
-            self.arrange(&[(pin, hold)]);
+            self.arrange(state, &[(pin, hold)]);
             let done = state.outputs.put(&[(pin, hold)], now);
             self.report_set_up(pin, done, state, now);
         }
@@ -162,11 +162,11 @@ impl Inner {
         }
     }
 
-    /// Tells the input stage what is about to become of lines.
-    pub fn arrange(&self, holds: &[(Pin, Hold)]) {
-        for (pin, hold) in holds {
+    /// Tells the input stage what is about to become of lines that will not be what they are.
+    pub fn arrange(&self, state: &State, holds: &[(Pin, Hold)]) {
+        for (pin, hold) in holds.iter().filter(|(pin, hold)| state.outputs.held(*pin) != Some(*hold)) {
             match hold.role {
-                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce),
+                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce, None),
                 Role::Output { .. } | Role::OutputAsIs => self.input.forget(*pin),
             }
         }
@@ -198,7 +198,7 @@ impl Inner {
         // A signal that goes on toggling goes on where it is.
         let level = state.pwm.level_with(pin, frequency, duty);
         let hold = state.outputs.output(pin, level);
-        self.arrange(&[(pin, hold)]);
+        self.arrange(state, &[(pin, hold)]);
         state.outputs.put(&[(pin, hold)], now)?;
         state.pwm.set(pin, frequency, duty, now);
         state.outputs.modulated(pin, on == Level::High, now);

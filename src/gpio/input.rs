@@ -1,66 +1,176 @@
 //! Edges on their way to the hub: counted, debounced where the backend cannot, told one by one or, where a line
 //! changes too fast, as a number; what the hub has no room for is told as a loss.
 
+mod line;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::lines::{RawEdge, Watcher};
 use super::{Resources, Sinks};
 use crate::config;
 use crate::rt::clock;
 use crate::types::event::{Body, Event, LineChange};
-use crate::types::line::{Edge, Pin};
+use crate::types::line::{Edge, Level, Pin};
 use crate::types::output::EdgeCounters;
 
-/// One for all lines.
+use line::{LineInput, Told, Treatment};
+
+/// One for all lines. The lock is held for a batch of edges and the posts they cause, none of which waits.
 pub struct Input {
     resources: Resources,
     sinks: Arc<Sinks>,
-    lines: Mutex<[EdgeCounters; Pin::COUNT]>,
+    settings: [Treatment; Pin::COUNT],
+    debounced: bool,
+    lines: Mutex<[LineInput; Pin::COUNT]>,
+    /// Who else must know that the chip is lost (`false`) or has returned (`true`).
+    on_chip: Mutex<Option<Arc<OnChip>>>,
 }
 
+type OnChip = dyn Fn(bool) + Send + Sync;
+
 impl Input {
-    pub fn new(_config: &config::Gpio, resources: &Resources, sinks: &Arc<Sinks>, _debounced: bool) -> Input {
-        Input { resources: Arc::clone(resources), sinks: Arc::clone(sinks), lines: Mutex::default() }
+    /// `debounced`: the backend debounces by itself.
+    pub fn new(config: &config::Gpio, resources: &Resources, sinks: &Arc<Sinks>, debounced: bool) -> Input {
+        let settings: [Treatment; Pin::COUNT] = std::array::from_fn(|bcm| {
+            let line = config.lines.values().find(|line| index(line.pin) == bcm);
+            let (edge, debounce) = line.map_or((Edge::Both, Duration::ZERO), |line| (line.edge, line.debounce));
+            let debounce = if debounced { Duration::ZERO } else { debounce };
+            Treatment { edge, debounce, limit: config.edge_events }
+        });
+        Input {
+            resources: Arc::clone(resources),
+            sinks: Arc::clone(sinks),
+            settings,
+            debounced,
+            lines: Mutex::new(settings.map(|settings| LineInput::new(settings, None))),
+            on_chip: Mutex::default(),
+        }
     }
 
     pub fn counters(&self, pin: Pin) -> EdgeCounters {
-        self.lock()[usize::from(pin.number())]
+        self.lock()[index(pin)].counters()
     }
 
-    /// A line is about to be an input.
-    pub fn arrange(&self, _pin: Pin, _edge: Edge, _debounce: Duration) {}
+    /// A line is taken as an input, or taken anew: what comes from now on is treated like this. What has been
+    /// counted and not told yet is told first. `level` is the line's, where it is known.
+    pub fn arrange(&self, pin: Pin, edge: Edge, debounce: Duration, level: Option<Level>) {
+        let debounce = if self.debounced { Duration::ZERO } else { debounce };
+        let treatment = Treatment { edge, debounce, ..self.settings[index(pin)] };
+        let clocks = Clocks::read();
+        let line = &mut self.lock()[index(pin)];
+        line.restart(treatment, level, clocks.monotonic_ns, &mut self.post(pin, clocks));
+    }
 
-    /// A line is no input any more.
-    pub fn forget(&self, _pin: Pin) {}
+    /// A line is no input any more. Its counters start again.
+    pub fn forget(&self, pin: Pin) {
+        let clocks = Clocks::read();
+        let line = &mut self.lock()[index(pin)];
+        line.restart(self.settings[index(pin)], None, clocks.monotonic_ns, &mut self.post(pin, clocks));
+        line.reset_counters();
+    }
 
-    /// Who is to be told that the chip is gone (false) or back (true).
-    pub fn on_chip(&self, _told: Box<dyn Fn(bool) + Send + Sync>) {}
+    /// Has `hook` called when the chip is lost (`false`) and when it has returned (`true`), on the backend's thread
+    /// and with nothing locked.
+    pub fn on_chip(&self, hook: impl Fn(bool) + Send + Sync + 'static) {
+        *self.on_chip.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+    }
 
-    fn lock(&self) -> MutexGuard<'_, [EdgeCounters; Pin::COUNT]> {
+    /// Where the line's events go.
+    fn post(&self, pin: Pin, clocks: Clocks) -> impl FnMut(Told) -> bool {
+        move |Told { level, edges }| {
+            let resource = Arc::clone(&self.resources[index(pin)]);
+            let at = clocks.wall_at(edges.monotonic_ns);
+            let body = Body::GpioState { resource, pin, level, pwm_duty: None, edges: Some(edges) };
+            (self.sinks.post)(Event { at, body })
+        }
+    }
+
+    /// All lines start anew: none of them is held.
+    fn restart_all(&self) {
+        let clocks = Clocks::read();
+        let mut lines = self.lock();
+        for pin in (0..Pin::COUNT as u8).filter_map(Pin::new) {
+            let settings = self.settings[index(pin)];
+            lines[index(pin)].restart(settings, None, clocks.monotonic_ns, &mut self.post(pin, clocks));
+        }
+    }
+
+    fn tell_chip(&self, there: bool) {
+        let hook = self.on_chip.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hook) = hook {
+            hook(there);
+        }
+    }
+
+    /// A crash in between leaves at worst one line's edge counted twice or not at all.
+    fn lock(&self) -> MutexGuard<'_, [LineInput; Pin::COUNT]> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watcher for Input {
-    fn edges(&self, _edges: &[RawEdge]) {}
+    fn edges(&self, edges: &[RawEdge]) {
+        let clocks = Clocks::read();
+        let mut lines = self.lock();
+        for edge in edges {
+            lines[index(edge.pin)].edge(edge, clocks.monotonic_ns, &mut self.post(edge.pin, clocks));
+        }
+    }
 
     fn line_changed(&self, pin: Pin, change: LineChange) {
-        let resource = self.resources[usize::from(pin.number())].clone();
+        let resource = Arc::clone(&self.resources[index(pin)]);
         (self.sinks.post)(Event { at: clock::wall(), body: Body::GpioLine { resource, pin, change } });
     }
 
     fn chip_lost(&self, why: &str) {
         log::error!("the GPIO chip is gone: {why}");
+        self.restart_all();
+        self.tell_chip(false);
     }
 
     fn chip_returned(&self) {
         log::warn!("the GPIO chip is back");
+        self.tell_chip(true);
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        None
+        let due = self.lock().iter().filter_map(LineInput::next_due).min()?;
+        Some(clock::now() + Duration::from_nanos(due.saturating_sub(clock::monotonic_ns())))
     }
 
-    fn tick(&self, _now: Instant) {}
+    /// By the kernel's clock, which is the one behind `now` and the one of the edges' stamps.
+    fn tick(&self, _now: Instant) {
+        let clocks = Clocks::read();
+        let mut lines = self.lock();
+        for pin in (0..Pin::COUNT as u8).filter_map(Pin::new) {
+            lines[index(pin)].tick(clocks.monotonic_ns, &mut self.post(pin, clocks));
+        }
+    }
 }
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy)]
+struct Clocks {
+    wall: SystemTime,
+    monotonic_ns: u64,
+}
+
+impl Clocks {
+    fn read() -> Clocks {
+        Clocks { wall: clock::wall(), monotonic_ns: clock::monotonic_ns() }
+    }
+
+    /// The wall time of a moment of the monotonic clock. A stamp from the future is taken for now.
+    fn wall_at(self, monotonic_ns: u64) -> SystemTime {
+        let ago = Duration::from_nanos(self.monotonic_ns.saturating_sub(monotonic_ns));
+        self.wall.checked_sub(ago).unwrap_or(self.wall)
+    }
+}
+
+fn index(pin: Pin) -> usize {
+    usize::from(pin.number())
+}
+
+#[cfg(test)]
+mod tests;

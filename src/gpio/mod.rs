@@ -133,11 +133,11 @@ impl Gpio {
             panic: Mutex::default(),
         });
         let chip = Arc::downgrade(&inner);
-        inner.input.on_chip(Box::new(move |present| {
+        inner.input.on_chip(move |present| {
             if let Some(inner) = chip.upgrade() {
                 inner.chip(present);
             }
-        }));
+        });
         Ok(Gpio { inner })
     }
 

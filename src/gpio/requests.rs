@@ -40,7 +40,7 @@ impl Gpio {
             let duty = setting.duty().unwrap_or(Duty::ZERO);
             self.inner.modulate(state, *pin, frequency, duty, now)?;
         }
-        self.inner.arrange(&holds);
+        self.inner.arrange(state, &holds);
         let changes = match state.outputs.put(&holds, now) {
             Ok(changes) => changes,
             Err(error) => {
@@ -139,7 +139,7 @@ impl Gpio {
                 first.push((*pin, hold));
             }
         }
-        self.inner.arrange(&first);
+        self.inner.arrange(state, &first);
         let changes = state.outputs.set(&first, now)?;
         state.end_on(&pins);
         for pin in &pins {

@@ -3,6 +3,8 @@
 
 use std::time::{Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Wall clock, for timestamps. A Pi without a clock chip may be years off; never compute with it.
 pub fn wall() -> SystemTime {
     SystemTime::now()
@@ -13,9 +15,9 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The same clock as a number, as the kernel stamps edges: CLOCK_MONOTONIC in nanoseconds.
+/// CLOCK_MONOTONIC in nanoseconds: the clock of the kernel's edge stamps, and the one behind [`now`].
 pub fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // Both are positive: the clock starts at boot.
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    let time = clock_gettime(ClockId::Monotonic);
+    // It counts from the boot: never negative, and 584 years fit.
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }

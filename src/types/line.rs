@@ -64,6 +64,16 @@ impl Pin {
         self.0
     }
 
+    /// Whether its pull-up is a resistor on the board, on every model: the I²C bus's lines.
+    pub const fn has_fixed_pull_up(self) -> bool {
+        matches!(self.0, 2 | 3)
+    }
+
+    /// Whether some model's PWM block reaches it: 12, 13, 18 and 19 on all of them, 14 and 15 on RP1 as well.
+    pub const fn may_have_hardware_pwm(self) -> bool {
+        matches!(self.0, 12..=15 | 18 | 19)
+    }
+
     /// Reads `GPIO17`, `17` or a physical `pin11`; case matters, as in Endrpi.
     pub fn parse(text: &str) -> Option<Pin> {
         if let Some(position) = text.strip_prefix("pin") {

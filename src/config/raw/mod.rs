@@ -1,0 +1,108 @@
+//! The configuration file as written: every key optional, unknown keys refused, no meaning yet.
+//!
+//! This folder and `wire` are the only places that derive serialisation. The small types in `values`
+//! read one value each and say in plain words what to write instead of a value of the wrong kind.
+
+mod gpio;
+mod values;
+
+pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, SysfsBias};
+pub(super) use values::{Count, LineOrName, OnDisconnect, OneOrMore, OrEmpty, Period};
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct File {
+    pub listen: Option<OneOrMore>,
+    pub state_dir: Option<PathBuf>,
+    pub root: Option<PathBuf>,
+    pub node_id: Option<String>,
+    pub log_level: Option<String>,
+    pub log_events: Option<String>,
+    pub shutdown_deadline: Option<Period>,
+    pub debug_actions: Option<bool>,
+    pub auth: Auth,
+    pub tls: Tls,
+    pub front: Front,
+    pub session: Session,
+    pub endrpi: Endrpi,
+    pub picloud: Picloud,
+    pub gpio: Gpio,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Auth {
+    /// Text, not an enum: serde's error would print a key written here by mistake.
+    pub mode: Option<String>,
+    pub api_key_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Tls {
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Front {
+    pub max_connections: Option<Count>,
+    pub max_per_address: Option<Count>,
+    pub head_bytes: Option<Count>,
+    pub head_deadline: Option<Period>,
+    pub body_bytes: Option<Count>,
+    pub body_deadline: Option<Period>,
+    pub idle_deadline: Option<Period>,
+    pub response_deadline: Option<Period>,
+    pub hosts: Option<Vec<String>>,
+    pub origins: Option<Vec<String>>,
+    pub debug_echo: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Session {
+    pub message_bytes: Option<Count>,
+    pub message_deadline: Option<Period>,
+    pub ping_interval: Option<Period>,
+    pub pong_deadline: Option<Period>,
+    pub auth_deadline: Option<Period>,
+    pub close_deadline: Option<Period>,
+    pub backlog_bytes: Option<Count>,
+    pub total_backlog_bytes: Option<Count>,
+    pub send_buffer_bytes: Option<Count>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Endrpi {
+    pub error_style: Option<ErrorStyle>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ErrorStyle {
+    String,
+    Object,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Picloud {
+    pub info_interval: Option<Period>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Telemetry {
+    pub max_age: Option<Period>,
+    pub vcgencmd: Option<PathBuf>,
+    pub firmware_interval: Option<Period>,
+    pub firmware_deadline: Option<Period>,
+}
