@@ -65,6 +65,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
 /// # Errors
 /// The backend, or a line that could not be driven; the others have been.
 pub fn safe(config: &Config) -> Result<(), StartError> {
+    config.warnings.iter().for_each(|warning| eprintln!("pinwire: warning: {warning}"));
     let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
     let places = Places { root: config.root.clone(), state_dir: None };
     let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;

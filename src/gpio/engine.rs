@@ -260,10 +260,9 @@ impl Inner {
                 None if nudged.recv().is_err() => return,
                 None => {}
                 Some(at) => {
-                    if nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at)) == Err(RecvTimeoutError::Timeout) {
-                        while clock::now() < at {
-                            std::hint::spin_loop();
-                        }
+                    let waited = nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at));
+                    while waited == Err(RecvTimeoutError::Timeout) && clock::now() < at {
+                        std::hint::spin_loop();
                     }
                 }
             }
@@ -287,7 +286,14 @@ impl Inner {
             let wanted: Vec<_> =
                 step.levels.iter().map(|(pin, level)| (*pin, state.outputs.output(*pin, *level))).collect();
             match state.outputs.set(&wanted, now) {
-                Ok(changes) => self.post(state, &changes, now),
+                Ok(changes) => {
+                    self.post(state, &changes, now);
+                    if let Some(late) = step.ended {
+                        let mean = (late.total / late.steps.max(1)).as_micros();
+                        let (id, steps, most) = (&step.id, late.steps, late.most.as_micros());
+                        log::debug!("{id} has ended: {steps} steps, late by {mean} µs on average, {most} µs at most");
+                    }
+                }
                 Err(error) => {
                     log::warn!("{} of {} ends: {error}", step.id, step.caller.name);
                     state.sequences.cancel(&step.id);

@@ -3,6 +3,7 @@
 
 mod line;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +24,8 @@ pub struct Input {
     settings: [Treatment; Pin::COUNT],
     debounced: bool,
     lines: Mutex<[LineInput; Pin::COUNT]>,
+    /// A loss is told once, however often it is found.
+    chip_there: AtomicBool,
     /// Who else must know that the chip is lost (`false`) or has returned (`true`).
     on_chip: Mutex<Option<Arc<OnChip>>>,
 }
@@ -44,6 +47,7 @@ impl Input {
             settings,
             debounced,
             lines: Mutex::new(settings.map(|settings| LineInput::new(settings, None))),
+            chip_there: AtomicBool::new(true),
             on_chip: Mutex::default(),
         }
     }
@@ -96,6 +100,11 @@ impl Input {
         }
     }
 
+    /// Whether this is news.
+    fn chip_is(&self, there: bool) -> bool {
+        self.chip_there.swap(there, Ordering::Relaxed) != there
+    }
+
     fn tell_chip(&self, there: bool) {
         let hook = self.on_chip.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
@@ -124,14 +133,18 @@ impl Watcher for Input {
     }
 
     fn chip_lost(&self, why: &str) {
-        log::error!("the GPIO chip is gone: {why}");
-        self.restart_all();
-        self.tell_chip(false);
+        if self.chip_is(false) {
+            log::error!("the GPIO chip is gone: {why}");
+            self.restart_all();
+            self.tell_chip(false);
+        }
     }
 
     fn chip_returned(&self) {
-        log::warn!("the GPIO chip is back");
-        self.tell_chip(true);
+        if self.chip_is(true) {
+            log::warn!("the GPIO chip is back");
+            self.tell_chip(true);
+        }
     }
 
     fn next_tick(&self) -> Option<Instant> {

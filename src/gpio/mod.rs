@@ -15,6 +15,7 @@ mod lease;
 mod lines;
 mod output;
 mod persist;
+mod pwm;
 mod requests;
 mod select;
 mod sequence;
@@ -241,15 +242,13 @@ impl Gpio {
         let now = clock::now();
         let mut pins = state.outputs.configured(Mode::Output);
         pins.extend(state.outputs.configured(Mode::Pwm));
-        let mut done = Vec::new();
-        for pin in pins {
-            let outcome = match state.outputs.safe_hold(pin) {
-                None => Ok(()),
-                Some(hold) => state.outputs.put(&[(pin, hold)], now).map(drop),
-            };
-            let word = state.outputs.config(pin).safe.as_str();
-            done.push((self.resource(pin), outcome.map(|()| word)));
-        }
+        let wanted = pins.iter().filter_map(|pin| Some((*pin, state.outputs.safe_hold(*pin)?))).collect();
+        let (_, mut failed) = state.outputs.put_each(wanted, now);
+        let done = pins.into_iter().map(|pin| {
+            let failed = failed.iter().position(|(other, _)| *other == pin).map(|place| failed.swap_remove(place).1);
+            (self.resource(pin), failed.map_or(Ok(state.outputs.config(pin).safe.as_str()), Err))
+        });
+        let done = done.collect();
         let held = state.outputs.held_pins();
         state.outputs.release(&held);
         done

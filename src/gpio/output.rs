@@ -246,18 +246,26 @@ impl Outputs {
                 wanted.push((*pin, hold));
             }
         }
-        // In one call if that works, else one by one: a line that fails must not keep the others.
+        let (changes, failed) = self.put_each(wanted, now);
+        failed.iter().for_each(|(pin, error)| log::error!("{pin} is not in its safe state: {error}"));
+        changes
+    }
+
+    /// Puts all these lines in one call if that works, else one by one: a line that fails must not keep the others.
+    /// Those that end off come first then, so that interlocked ones are not on together on the way.
+    pub fn put_each(&mut self, mut wanted: Vec<(Pin, Hold)>, now: Instant) -> (Vec<Change>, Vec<(Pin, GpioError)>) {
         if let Ok(changes) = self.put(&wanted, now) {
-            return changes;
+            return (changes, Vec::new());
         }
-        let mut changes = Vec::new();
+        wanted.sort_by_key(|(_, hold)| hold.role == Role::Output { level: Level::High });
+        let (mut changes, mut failed) = (Vec::new(), Vec::new());
         for one in wanted {
             match self.put(&[one], now) {
                 Ok(more) => changes.extend(more),
-                Err(error) => log::error!("{} is not in its safe state: {error}", one.0),
+                Err(error) => failed.push((one.0, error)),
             }
         }
-        changes
+        (changes, failed)
     }
 
     /// How the line is held in its safe state; `None` where it stays as it is.

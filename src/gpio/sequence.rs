@@ -3,7 +3,7 @@
 //! Times count from the sequence's start, so a late step does not delay the next one: there is no drift, only the
 //! scheduler's jitter. Rounds that are wholly past (the machine was asleep) are skipped, not caught up with.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::id;
 use super::lines::GpioError;
@@ -27,6 +27,15 @@ struct Playing {
     /// Rounds to go, this one included; `None` without end.
     left: Option<u32>,
     step: usize,
+    late: Lateness,
+}
+
+/// How much later than said the steps of a sequence were taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lateness {
+    pub steps: u32,
+    pub total: Duration,
+    pub most: Duration,
 }
 
 /// Levels that are due.
@@ -34,6 +43,8 @@ pub struct DueStep {
     pub id: String,
     pub caller: Caller,
     pub levels: Vec<(Pin, Level)>,
+    /// With the last step, how punctual they all were.
+    pub ended: Option<Lateness>,
 }
 
 impl Sequences {
@@ -41,7 +52,7 @@ impl Sequences {
         let started = Started { id: id::fresh("sequence"), duration: sequence.duration() };
         let (id, caller) = (started.id.clone(), caller.clone());
         let (pins, left) = (sequence.pins(), sequence.rounds);
-        self.all.push(Playing { id, caller, sequence, pins, start: now, left, step: 0 });
+        self.all.push(Playing { id, caller, sequence, pins, start: now, left, step: 0, late: Lateness::default() });
         started
     }
 
@@ -76,8 +87,10 @@ impl Sequences {
         }
         let playing = &mut self.all[place];
         let levels = playing.sequence.steps[playing.step].levels.clone();
-        let due = DueStep { id: playing.id.clone(), caller: playing.caller.clone(), levels };
+        let mut due = DueStep { id: playing.id.clone(), caller: playing.caller.clone(), levels, ended: None };
+        playing.late.note(now.saturating_duration_since(at));
         if playing.advance(now) {
+            due.ended = Some(playing.late);
             self.all.swap_remove(place);
         }
         Some(due)
@@ -85,6 +98,14 @@ impl Sequences {
 
     pub fn next_due(&self) -> Option<Instant> {
         self.all.iter().map(Playing::next_at).min()
+    }
+}
+
+impl Lateness {
+    fn note(&mut self, late: Duration) {
+        self.steps = self.steps.saturating_add(1);
+        self.total += late;
+        self.most = self.most.max(late);
     }
 }
 
@@ -117,7 +138,6 @@ mod tests {
     use super::*;
     use crate::rt::clock;
     use crate::types::output::Step;
-    use std::time::Duration;
 
     fn blink(rounds: Option<u32>) -> Sequence {
         let pin = Pin::new(17).expect("a BCM number below 28");

@@ -1,7 +1,5 @@
 //! Edges of several lines on their way to a hub that has room, or not.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
 use crate::types::event::LineChangeKind;
 
@@ -142,6 +140,7 @@ fn a_lost_chip_leaves_no_count_untold_and_is_passed_on() {
     rig.input.chip_lost("it was unplugged");
     assert_eq!(rig.told(), [("GPIO17".to_owned(), Level::High, 3, 0)]);
     assert_eq!(rig.input.next_tick(), None);
+    rig.input.chip_lost("it is still not there");
     rig.input.chip_returned();
     assert_eq!(*heard.lock().expect("nothing panics in the hook"), [false, true]);
 }
