@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn gaps_in_the_numbers_are_counted_and_so_are_edges_that_were_merged() {
-        let table: [(&str, Edge, &[(u32, Level, u32)]); 7] = [
+        type Seen = &'static [(u32, Level, u32)];
+        let table: [(&str, Edge, Seen); 7] = [
             ("nothing lost", Edge::Both, &[(1, High, 0), (2, Low, 0), (3, High, 0)]),
             ("the first ones lost", Edge::Both, &[(1977, High, 1976), (1978, Low, 0)]),
             ("a gap between", Edge::Rising, &[(1, High, 0), (5, High, 3), (6, High, 0)]),

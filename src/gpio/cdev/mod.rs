@@ -143,6 +143,7 @@ impl Lines for Cdev {
         let mut state = self.shared.lock();
         self.shared.watch(&state, &mut foreign)?;
         state.watched = true;
+        self.shared.stopped.store(false, Ordering::Release);
         drop(state);
         let reader = Reader { shared: Arc::clone(&self.shared), watcher, foreign, rescan: None };
         self.worker = Some(Worker::spawn("gpio-in", move || reader.run())?);

@@ -176,17 +176,12 @@ impl State {
         wanted: &[(Pin, Setting)],
         mut attempt: impl FnMut(&mut State, &[(Pin, Setting)]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let with = |weaken: fn(Setting) -> Setting| -> Vec<(Pin, Setting)> {
-            wanted.iter().map(|(pin, setting)| (*pin, weaken(*setting))).collect()
-        };
         let first = match attempt(self, wanted) {
             Err(error) if refusal::may_be_for_edges(&error) && !self.is_gone() => error,
             other => return other,
         };
-        for (what, weaken) in
-            [("debounce", Setting::without_debounce as fn(Setting) -> Setting), ("edge", Setting::without_edges)]
-        {
-            let weaker = with(weaken);
+        for weaken in [Setting::without_debounce as fn(Setting) -> Setting, Setting::without_edges] {
+            let weaker: Vec<(Pin, Setting)> = wanted.iter().map(|(pin, setting)| (*pin, weaken(*setting))).collect();
             if weaker == wanted {
                 continue;
             }
@@ -197,7 +192,7 @@ impl State {
                     log::warn!("{pin} reports no edges: the kernel refuses edge detection on it ({first})");
                 } else if asked != got {
                     self.bouncing[index(*pin)] = true;
-                    log::warn!("{pin} is not debounced: the kernel refuses its {what} ({first})");
+                    log::warn!("{pin} is not debounced: the kernel refuses that for it ({first})");
                 }
             }
             return Ok(done);
@@ -281,15 +276,26 @@ impl State {
         let mut edges = Vec::new();
         // At most what the kernel keeps for one request.
         while self.watched && group.read(&mut edges).unwrap_or(false) {}
-        for mut edge in edges {
-            let dropped = &mut self.dropped[index(edge.pin)];
-            if self.left.len() == LEFT_EDGES {
-                *dropped = dropped.saturating_add(edge.lost).saturating_add(1);
-            } else {
-                edge.lost = edge.lost.saturating_add(std::mem::take(dropped));
-                self.left.push_back(edge);
+        edges.into_iter().for_each(|edge| self.leave(edge));
+    }
+
+    /// Keeps an edge for the reader. Where there is no room the oldest one goes, and is counted as lost before the
+    /// next one of its line.
+    fn leave(&mut self, mut edge: RawEdge) {
+        if self.left.len() == LEFT_EDGES
+            && let Some(oldest) = self.left.pop_front()
+        {
+            let lost = oldest.lost.saturating_add(1);
+            match self.left.iter_mut().find(|edge| edge.pin == oldest.pin) {
+                Some(next) => next.lost = next.lost.saturating_add(lost),
+                None => {
+                    let dropped = &mut self.dropped[index(oldest.pin)];
+                    *dropped = dropped.saturating_add(lost);
+                }
             }
         }
+        edge.lost = edge.lost.saturating_add(std::mem::take(&mut self.dropped[index(edge.pin)]));
+        self.left.push_back(edge);
     }
 
     /// The edges of ended requests.
