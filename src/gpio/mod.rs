@@ -7,6 +7,7 @@
 //! ever taking the lock of the lines; `gpio-out` waits for whatever is due: a lease's end, a longest time on, the
 //! next step of a sequence, the next toggle of a software PWM.
 
+mod cdev;
 mod engine;
 mod id;
 mod input;
@@ -21,6 +22,7 @@ mod sequence;
 mod signals;
 mod sim;
 mod soft_pwm;
+mod sysfs;
 mod told;
 
 use std::collections::BTreeMap;
