@@ -93,27 +93,20 @@ impl LineInput {
 
     /// Takes in an edge.
     pub fn edge(&mut self, edge: &RawEdge, now: u64, post: &mut impl FnMut(Told) -> bool) {
-        self.lose(edge.lost, now);
         if self.treatment.debounce.is_zero() {
+            self.lose(edge.lost, now);
             let mark = Mark { level: edge.level, at: edge.monotonic_ns, seqno: edge.seqno };
             self.report(mark, now, post);
-        } else {
-            self.settle(edge.monotonic_ns, now, post);
-            // As the kernel's debouncer does: each edge starts the time again.
-            let due = edge.monotonic_ns.saturating_add(nanos(self.treatment.debounce));
-            self.waiting = Some(Waiting { level: edge.level, due, seqno: edge.seqno });
+            return;
         }
-    }
-
-    /// Takes in a loss that comes without an edge: `at` that time the line had this level.
-    pub fn loss(&mut self, lost: u32, level: Level, at: u64, now: u64) {
-        self.lose(lost, now);
-        if self.treatment.debounce.is_zero() {
-            self.level = Some(level);
-        } else if self.waiting.map(|waiting| waiting.level).or(self.level) != Some(level) {
-            let due = at.saturating_add(nanos(self.treatment.debounce));
-            self.waiting = Some(Waiting { level, due, seqno: None });
+        self.settle(edge.monotonic_ns, now, post);
+        // Edges lost within the debounce time were bounces: no level between them has held.
+        if self.waiting.is_none() {
+            self.lose(edge.lost, now);
         }
+        // As the kernel's debouncer does: each edge starts the time again.
+        let due = edge.monotonic_ns.saturating_add(nanos(self.treatment.debounce));
+        self.waiting = Some(Waiting { level: edge.level, due, seqno: edge.seqno });
     }
 
     /// When [`LineInput::tick`] has something to do; `None` while nothing waits.
@@ -150,6 +143,11 @@ impl LineInput {
         self.level = level;
         self.waiting = None;
         self.window = Window::default();
+    }
+
+    /// The level a line was taken with, unless an edge has told already.
+    pub fn know(&mut self, level: Level) {
+        self.level.get_or_insert(level);
     }
 
     pub fn reset_counters(&mut self) {

@@ -81,8 +81,8 @@ fn what_the_kernel_lost_comes_with_the_next_edge_that_counts() {
 
 #[test]
 fn a_loss_that_no_edge_follows_is_told_by_itself() {
-    let mut rig = Rig::new(plain());
-    rig.with(|line, _| line.loss(3, High, 10 * MS, 10 * MS));
+    let mut rig = Rig::new(Treatment { edge: Edge::Falling, ..plain() });
+    rig.edge(RawEdge { lost: 3, ..raw(High, 10 * MS) });
     assert_eq!(rig.line.next_due(), Some(30 * MS));
     rig.tick(29 * MS);
     assert_eq!(rig.take(), []);
@@ -185,11 +185,18 @@ fn the_direction_counts_after_the_debouncing() {
 }
 
 #[test]
-fn a_loss_while_debouncing_does_not_hide_the_new_level() {
+fn a_lost_bounce_is_no_loss_but_whatever_may_have_held_is() {
     let mut rig = Rig::new(debounced());
-    rig.with(|line, _| line.loss(2, High, 10 * MS, 10 * MS));
-    rig.tick(15 * MS);
-    assert_eq!(rig.take(), [(High, 1, 2, 15)]);
+    rig.edge(raw(High, 10 * MS));
+    rig.edge(RawEdge { lost: 2, ..raw(High, 12 * MS) });
+    rig.tick(17 * MS);
+    assert_eq!(rig.take(), [(High, 1, 0, 17)]);
+    // Somebody let go and pressed again, and only the end of it was seen.
+    rig.edge(RawEdge { lost: 1, ..raw(High, 900 * MS) });
+    rig.tick(905 * MS);
+    rig.tick(920 * MS);
+    assert_eq!(rig.take(), [(High, 0, 1, 17)]);
+    assert_eq!(rig.line.next_due(), None);
 }
 
 #[test]
@@ -241,16 +248,11 @@ fn nothing_is_hidden_whatever_happens() {
             rig.room = numbers.below(4) > 0;
             match numbers.below(12) {
                 0 => rig.tick(now),
-                1 => {
-                    let lost = numbers.below(5) as u32;
-                    rig.with(|line, _| line.loss(lost, High, now, now));
-                    happened += u64::from(lost);
-                }
-                2 => rig.with(|line, mut post| line.restart(treatment, None, now, &mut post)),
+                1 => rig.with(|line, mut post| line.restart(treatment, None, now, &mut post)),
                 more => {
                     // Some stamps are older than the time: the thread was late.
                     let at = now.saturating_sub(numbers.below(3) * 30 * MS);
-                    let lost = if more == 3 { numbers.below(1000) as u32 } else { 0 };
+                    let lost = if more == 2 { numbers.below(1000) as u32 } else { 0 };
                     let level = Level::from_bool(numbers.below(2) == 0);
                     let edge = RawEdge { lost, ..raw(level, at) };
                     rig.with(|line, mut post| line.edge(&edge, now, &mut post));
