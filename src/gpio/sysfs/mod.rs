@@ -16,7 +16,6 @@
 //! was last driven stays driven, because its safe level is worth more than what was there before. A daemon that was
 //! killed leaves its lines exported; for the next one they are such lines.
 
-mod access;
 mod bias;
 mod chip;
 mod count;
