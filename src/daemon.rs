@@ -124,7 +124,7 @@ impl Daemon {
         let backend = gpio.backend();
         log::info!("GPIO backend '{}': {}", backend.name, backend.why);
         let telemetry = Telemetry::new(&config.root, &config.telemetry);
-        let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style));
+        let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style, config.debug_actions));
         let gate = Arc::new(Gate::new(&config.auth));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));

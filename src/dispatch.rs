@@ -8,19 +8,35 @@ pub use crate::actions::load::{Load, LoadMeter};
 use crate::actions::{gpio, load};
 use crate::config::ErrorStyle;
 use crate::gpio::Gpio;
+pub use crate::gpio::GpioError;
 use crate::rt::clock;
 use crate::telemetry::Telemetry;
 use crate::types::caller::{Caller, CallerId};
+use crate::types::debug::Victim;
 use crate::types::line::BackendInfo;
 use crate::types::reading::{Frequency, Memory, Platform, Reading, Temperature, Throttle, Uptime};
 use crate::types::topic::Pattern;
-use crate::wire::endrpi::{self, Call, Data, Request};
+use crate::wire::endrpi::{self, Call, Data, Known, Request};
+
+/// The HTTP status of what became of a request to the lines.
+pub fn status(error: &GpioError) -> u16 {
+    match error {
+        GpioError::Denied { .. } => 403,
+        GpioError::NoSuch { .. } => 404,
+        GpioError::Leased { .. } | GpioError::Held { .. } | GpioError::Rule { .. } => 409,
+        GpioError::ShuttingDown { .. } | GpioError::ChipGone { .. } => 503,
+        refused if refused.is_refusal() => 400,
+        _ => 500,
+    }
+}
 
 /// Where requests are answered: handles to the workshops, for every session and the REST twin alike.
 pub struct Desk {
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub error_style: ErrorStyle,
+    /// Whether there are actions that harm the daemon on purpose.
+    pub debug_actions: bool,
     /// When the daemon started, for `/health`.
     pub started: Instant,
     callers: AtomicU64,
@@ -31,6 +47,8 @@ pub enum Aside {
     Subscribe(Vec<Pattern>),
     Unsubscribe(Vec<Pattern>),
     Auth(String),
+    /// The session's own thread or the hub's shall panic.
+    Panic(Victim),
 }
 
 /// All of `READ_SYSTEM` and `GET /system`.
@@ -59,8 +77,9 @@ impl SystemReading {
 }
 
 impl Desk {
-    pub fn new(gpio: Gpio, telemetry: Telemetry, error_style: ErrorStyle) -> Desk {
-        Desk { gpio, telemetry, error_style, started: clock::now(), callers: AtomicU64::new(1) }
+    pub fn new(gpio: Gpio, telemetry: Telemetry, error_style: ErrorStyle, debug_actions: bool) -> Desk {
+        let callers = AtomicU64::new(1);
+        Desk { gpio, telemetry, error_style, debug_actions, started: clock::now(), callers }
     }
 
     /// A new caller: a session, which says goodbye with [`Desk::gone`].
@@ -81,7 +100,8 @@ impl Desk {
     /// # Errors
     /// Why it is no request, in Endrpi's words.
     pub fn read<'a>(&self, text: &'a [u8]) -> Result<Request<'a>, endrpi::Refusal<'a>> {
-        endrpi::parse(text, &|name| self.gpio.resolve(name))
+        let resolve = |name: &str| self.gpio.resolve(name);
+        endrpi::parse(text, Known { resolve: &resolve, debug_actions: self.debug_actions })
     }
 
     /// Answers a request into `out`, or hands back what only its session can do.
@@ -111,6 +131,39 @@ impl Desk {
             Call::SimulateInput { pin, level } => {
                 let done = gpio::simulate(&self.gpio, pin, level);
                 self.tell(request, out, done.as_ref().map(|()| Data::Text("Input level simulated")));
+            }
+            Call::ReadLines(pins) => {
+                let reports = gpio::report(&self.gpio, pins);
+                self.tell(request, out, reports.as_ref().map(|reports| Data::Lines(reports)));
+            }
+            Call::Lease(wish) => {
+                let lease = self.gpio.lease(caller, &wish);
+                self.tell(request, out, lease.as_ref().map(Data::Lease));
+            }
+            Call::RenewLease(id) => {
+                let lease = self.gpio.renew_lease(caller, &id);
+                self.tell(request, out, lease.as_ref().map(Data::Lease));
+            }
+            Call::ReleaseLease(id) => {
+                let done = self.gpio.release_lease(&id);
+                self.tell(request, out, done.map(|()| Data::Text(endrpi::LEASE_RELEASED)));
+            }
+            Call::Play(sequence) => {
+                let started = self.gpio.play(caller, sequence);
+                self.tell(request, out, started.as_ref().map(Data::Sequence));
+            }
+            Call::Cancel(id) => {
+                let done = self.gpio.cancel(caller, &id);
+                self.tell(request, out, done.map(|()| Data::Text(endrpi::SEQUENCE_CANCELLED)));
+            }
+            Call::SetPwm { pin, frequency, duty } => {
+                let pwm = self.gpio.set_pwm(caller, pin, frequency, duty);
+                self.tell(request, out, pwm.as_ref().map(Data::Pwm));
+            }
+            Call::DebugPanic(victim @ (Victim::Connection | Victim::Hub)) => return Some(Aside::Panic(victim)),
+            Call::DebugPanic(victim) => {
+                let there = self.gpio.debug_panic(victim.as_str());
+                self.tell(request, out, there.then_some(Data::Text(endrpi::PANIC_ASKED)).ok_or("no such thread"));
             }
             Call::Subscribe(patterns) => return Some(Aside::Subscribe(patterns)),
             Call::Unsubscribe(patterns) => return Some(Aside::Unsubscribe(patterns)),

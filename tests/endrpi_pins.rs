@@ -51,7 +51,13 @@ fn all_of_bcm_0_to_27_can_be_read_and_written_by_each_of_their_names() {
             _ => json!({"io": "INPUT", "state": 0.0, "pull": "FLOATING"}),
         };
         assert_eq!(read(&mut ws, json!([name]))[&name], expected, "{name}");
-        assert_eq!(update(&mut ws, json!({ &name: {"io": "OUTPUT", "state": 1} }))["success"], true, "{name}");
+        let answer = update(&mut ws, json!({ &name: {"io": "OUTPUT", "state": 1} }));
+        // The EEPROM of add-on boards answers on the first two.
+        if bcm < 2 {
+            assert!(answer["error"].as_str().is_some_and(|text| text.contains("gpio.deny")), "{answer}");
+            continue;
+        }
+        assert_eq!(answer["success"], true, "{name}");
         assert_eq!(read(&mut ws, json!([name]))[&name]["state"], 1.0, "{name}");
     }
     // The answer goes by the names and in the order of the request; a name twice is one member.

@@ -142,7 +142,8 @@ fn whole_pi() -> Daemon {
 /// A request, and the documented status it leads to.
 type Case = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)], &'static str, u16);
 
-/// What every documented path answers: method, documented path, real path, headers, body, status.
+/// What every documented path answers: method, documented path, real path, headers, body, status. GPIO22 is leased
+/// by somebody else.
 const CASES: &[Case] = &[
     ("GET", "/", "/", &[], "", 200),
     ("GET", "/", "/", &[("Accept", "text/html,*/*")], "", 200),
@@ -168,7 +169,43 @@ const CASES: &[Case] = &[
     ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"OUTPUT"}"#, 400),
     ("PUT", "/pins/{id}", "/pins/GPIO17", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":2}"#, 400),
     ("PUT", "/pins/{id}", "/pins/GPIO2", &[WITH_KEY, JSON], r#"{"io":"INPUT","pull":"DOWN"}"#, 400),
+    ("PUT", "/pins/{id}", "/pins/GPIO0", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":1}"#, 403),
+    ("PUT", "/pins/{id}", "/pins/GPIO22", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":1}"#, 409),
     ("PUT", "/pins/{id}", "/pins/GPIO28", &[WITH_KEY, JSON], r#"{"io":"OUTPUT","state":1}"#, 404),
+    ("GET", "/lines", "/lines", &[], "", 401),
+    ("GET", "/lines", "/lines", &[WITH_KEY], "", 200),
+    ("GET", "/lines/{id}", "/lines/pin11", &[], "", 401),
+    ("GET", "/lines/{id}", "/lines/pin11", &[WITH_KEY], "", 200),
+    ("GET", "/lines/{id}", "/lines/GPIO28", &[WITH_KEY], "", 404),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[JSON], "{}", 401),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY], r#"{"duration":"1ms"}"#, 400),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY, JSON], "[]", 400),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY, JSON], r#"{"duration":"25h"}"#, 400),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO17/pulse", &[WITH_KEY, JSON], r#"{"duration":"1ms"}"#, 200),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO0/pulse", &[WITH_KEY, JSON], r#"{"duration":"1ms"}"#, 403),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO22/pulse", &[WITH_KEY, JSON], r#"{"duration":"1ms"}"#, 409),
+    ("POST", "/pins/{id}/pulse", "/pins/GPIO28/pulse", &[WITH_KEY, JSON], r#"{"duration":"1ms"}"#, 404),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO17/blink", &[JSON], "{}", 401),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO17/blink", &[WITH_KEY, JSON], r#"{"on":1}"#, 400),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO17/blink", &[WITH_KEY, JSON], r#"{"on":1,"off":1}"#, 200),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO0/blink", &[WITH_KEY, JSON], r#"{"on":1,"off":1}"#, 403),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO22/blink", &[WITH_KEY, JSON], r#"{"on":1,"off":1}"#, 409),
+    ("POST", "/pins/{id}/blink", "/pins/GPIO28/blink", &[WITH_KEY, JSON], r#"{"on":1,"off":1}"#, 404),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO17/pwm", &[JSON], "{}", 401),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO17/pwm", &[WITH_KEY, JSON], r#"{"frequency":0,"duty":0}"#, 400),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO27/pwm", &[WITH_KEY, JSON], r#"{"frequency":9,"duty":0.5}"#, 200),
+    ("GET", "/pins/{id}", "/pins/GPIO27", &[WITH_KEY], "", 200),
+    ("GET", "/lines/{id}", "/lines/GPIO27", &[WITH_KEY], "", 200),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO0/pwm", &[WITH_KEY, JSON], r#"{"frequency":9,"duty":0}"#, 403),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO22/pwm", &[WITH_KEY, JSON], r#"{"frequency":9,"duty":0}"#, 409),
+    ("POST", "/pins/{id}/pwm", "/pins/GPIO28/pwm", &[WITH_KEY, JSON], r#"{"frequency":9,"duty":0}"#, 404),
+    ("POST", "/sequences", "/sequences", &[JSON], "{}", 401),
+    ("POST", "/sequences", "/sequences", &[WITH_KEY, JSON], r#"{"steps":[]}"#, 400),
+    ("POST", "/sequences", "/sequences", &[WITH_KEY, JSON], r#"{"steps":[{"at":0,"pins":{"17":1}}]}"#, 200),
+    ("POST", "/sequences", "/sequences", &[WITH_KEY, JSON], r#"{"steps":[{"at":0,"pins":{"0":1}}]}"#, 403),
+    ("POST", "/sequences", "/sequences", &[WITH_KEY, JSON], r#"{"steps":[{"at":0,"pins":{"22":1}}]}"#, 409),
+    ("DELETE", "/sequences/{id}", "/sequences/none", &[], "", 401),
+    ("DELETE", "/sequences/{id}", "/sequences/none", &[WITH_KEY], "", 404),
     ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"door","data":"open"}"#, 201),
     ("POST", "/publish", "/publish?clientName=test", &[WITH_KEY], r#"{"Event":"door","data":null}"#, 201),
     ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"","data":"open"}"#, 400),
@@ -189,8 +226,19 @@ const READINGS: [&str; 7] = [
     "/system/memory",
 ];
 
-/// Simulated pins cannot fail, so nobody can see these.
-const UNSEEN: [(&str, &str, u16); 3] = [("GET", "/pins", 500), ("GET", "/pins/{id}", 500), ("PUT", "/pins/{id}", 500)];
+/// Simulated pins neither fail nor go away, so nobody can see these.
+const UNSEEN: &[(&str, &str, &[u16])] = &[
+    ("GET", "/pins", &[500, 503]),
+    ("GET", "/pins/{id}", &[500, 503]),
+    ("PUT", "/pins/{id}", &[500, 503]),
+    ("GET", "/lines", &[500, 503]),
+    ("GET", "/lines/{id}", &[500, 503]),
+    ("POST", "/pins/{id}/pulse", &[500, 503]),
+    ("POST", "/pins/{id}/blink", &[500, 503]),
+    ("POST", "/pins/{id}/pwm", &[500, 503]),
+    ("POST", "/sequences", &[500, 503]),
+    ("DELETE", "/sequences/{id}", &[503]),
+];
 
 #[test]
 fn every_documented_operation_answers_with_every_status_and_body_it_is_documented_with() {
@@ -199,15 +247,26 @@ fn every_documented_operation_answers_with_every_status_and_body_it_is_documente
     let nothing = dir.path().join("empty");
     let bare = start(dir, &nothing, "");
     let api = Api::of(&pi);
+    let unseen = UNSEEN.iter().flat_map(|(method, path, all)| all.iter().map(move |status| (*method, *path, *status)));
     let mut seen: BTreeSet<(String, String, u16)> =
-        UNSEEN.iter().map(|(method, path, status)| ((*method).to_owned(), (*path).to_owned(), *status)).collect();
+        unseen.map(|(method, path, status)| (method.to_owned(), path.to_owned(), status)).collect();
     let mut see = |method: &str, path: &str, answer: &Answer, status: u16| {
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         api.check(method, path, answer);
         seen.insert((method.to_owned(), path.to_owned(), status));
     };
+    let mut holder = pi.try_ws("/", &[WITH_KEY]).expect("a session");
+    let lease = r#"{"action":"LEASE_PINS","params":{"pins":["GPIO22"],"lease":"1h"}}"#;
+    assert_eq!(holder.ask(lease)["success"], true);
     for (method, documented, path, headers, body, status) in CASES {
         see(method, documented, &pi.http(method, path, headers, body), *status);
+    }
+    let blink = r#"{"action":"BLINK_PIN","params":{"pin":"GPIO22","on":1,"off":1}}"#;
+    let leased = holder.ask(blink)["data"]["sequence"].as_str().expect("an id").to_owned();
+    let open = pi.http("POST", "/pins/GPIO23/blink", &[WITH_KEY, JSON], r#"{"on":1,"off":1}"#).json();
+    for (id, status) in [(leased.as_str(), 409), (open["sequence"].as_str().expect("an id"), 200)] {
+        let answer = pi.http("DELETE", &format!("/sequences/{id}"), &[WITH_KEY], "");
+        see("DELETE", "/sequences/{id}", &answer, status);
     }
     for path in READINGS {
         see("GET", path, &pi.get(path), 401);

@@ -3,6 +3,7 @@
 use crate::gpio::{Gpio, GpioError};
 use crate::types::caller::Caller;
 use crate::types::line::{Level, LineSetting, LineState, Pin};
+use crate::types::output::LineReport;
 
 /// The lines' states under the names they were asked by.
 ///
@@ -12,6 +13,24 @@ pub fn read(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineSt
     let lines: Vec<Pin> = pins.iter().map(|(_, pin)| *pin).collect();
     let states = gpio.read(&lines)?;
     Ok(pins.into_iter().map(|(name, _)| name).zip(states).collect())
+}
+
+/// All that is known of the lines, under the names they were asked by.
+///
+/// # Errors
+/// That of the first line that cannot be read.
+pub fn report(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineReport)>, GpioError> {
+    let lines: Vec<Pin> = pins.iter().map(|(_, pin)| *pin).collect();
+    let reports = gpio.report(&lines)?;
+    Ok(pins.into_iter().map(|(name, _)| name).zip(reports).collect())
+}
+
+/// The same of every line the chip has.
+///
+/// # Errors
+/// That of the first line that cannot be read.
+pub fn report_all(gpio: &Gpio) -> Result<Vec<(String, LineReport)>, GpioError> {
+    report(gpio, Pin::all().map(|pin| (pin.to_string(), pin)).collect())
 }
 
 /// The header's lines in Endrpi's order.

@@ -2,6 +2,7 @@
 //!
 //! The lock is held for one operation (a few kernel calls) and the sinks, which never wait.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::lines::{GpioError, Hold, Role};
 use super::output::{Change, Due, Outputs};
 use super::persist::{Pending, Persist};
 use super::sequence::Sequences;
+use super::signals::HardwarePwm;
 use super::soft_pwm::SoftPwm;
 use super::told::{Told, WINDOW};
 use super::{Inner, Locked};
@@ -19,7 +21,7 @@ use crate::config::{Initial, Mode};
 use crate::rt::clock;
 use crate::types::caller::Caller;
 use crate::types::event::{Body, Edges, Event};
-use crate::types::line::{Duty, Level, LineState, Pin, Pwm};
+use crate::types::line::{Direction, Duty, Level, LineState, Pin, Pwm};
 
 /// Steps of sequences played before others may have the lock.
 const STEPS_PER_VISIT: usize = 64;
@@ -36,6 +38,7 @@ pub struct State {
     pub leases: Leases,
     pub sequences: Sequences,
     pub pwm: SoftPwm,
+    pub hardware: HardwarePwm,
     pub persist: Persist,
     pub told: Told,
     /// The lines are safe for good; nobody may write any more.
@@ -62,11 +65,17 @@ impl State {
     /// That of the backend.
     pub fn inspect(&mut self, pin: Pin) -> Result<LineState, GpioError> {
         let mut state = self.outputs.inspect(pin)?;
-        if let Some(pwm) = self.pwm.read(pin) {
+        if let Some(pwm) = self.signal(pin) {
+            state.direction = Some(Direction::Output);
             state.level = Some(Level::from_bool(pwm.duty > Duty::ZERO));
             state.pwm = Some(pwm);
         }
         Ok(state)
+    }
+
+    /// The PWM signal on a line, whatever makes it.
+    pub fn signal(&self, pin: Pin) -> Option<Pwm> {
+        self.pwm.read(pin).or_else(|| self.hardware.read(pin))
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -90,7 +99,7 @@ impl State {
 
     /// Ends what plays on these lines and drives them to their safe states.
     fn make_safe(&mut self, pins: &[Pin], now: Instant) -> Vec<Change> {
-        let modulated: Vec<Pin> = pins.iter().copied().filter(|pin| self.pwm.read(*pin).is_some()).collect();
+        let modulated = self.modulated(pins);
         self.end_on(pins);
         // Between two toggles is no state to hold: a signal that has ended is low.
         let ended: Vec<(Pin, Hold)> = modulated
@@ -98,10 +107,29 @@ impl State {
             .filter(|pin| self.outputs.safe_hold(**pin).is_none())
             .map(|pin| (*pin, self.outputs.output(*pin, Level::Low)))
             .collect();
-        let mut changes = self.outputs.make_safe(pins, now);
+        let mut changes = self.hardware.make_safe(pins, &self.outputs);
+        for change in &changes {
+            self.outputs.modulated(change.pin, change.level == Level::High, now);
+        }
+        changes.extend(self.outputs.make_safe(pins, now));
         match self.outputs.put(&ended, now) {
             Ok(more) => changes.extend(more),
             Err(error) => log::error!("a line whose PWM has ended is not low: {error}"),
+        }
+        self.with_ended(changes, &modulated)
+    }
+
+    /// Those of the lines that carry a signal made by software.
+    pub fn modulated(&self, pins: &[Pin]) -> Vec<Pin> {
+        pins.iter().copied().filter(|pin| self.pwm.read(*pin).is_some()).collect()
+    }
+
+    /// The changes with those of signals that have ended: what they were is no level, so it has changed in any case.
+    pub fn with_ended(&self, mut changes: Vec<Change>, ended: &[Pin]) -> Vec<Change> {
+        changes.retain(|change| !ended.contains(&change.pin));
+        for pin in ended {
+            let on = matches!(self.outputs.held(*pin), Some(Hold { role: Role::Output { level: Level::High }, .. }));
+            changes.push(Change { pin: *pin, level: Level::from_bool(on), duty: Some(if on { 100 } else { 0 }) });
         }
         changes
     }
@@ -126,6 +154,7 @@ impl Inner {
             let hold = Hold { active_low: line.active_low, bias: line.bias, role };
             self.arrange(state, &[(pin, hold)]);
             let done = state.outputs.put(&[(pin, hold)], now);
+            self.taken(state, &[(pin, hold)]);
             self.report_set_up(pin, done, state, now);
         }
         for pin in state.outputs.configured(Mode::Output) {
@@ -166,61 +195,26 @@ impl Inner {
     pub fn arrange(&self, state: &State, holds: &[(Pin, Hold)]) {
         for (pin, hold) in holds.iter().filter(|(pin, hold)| state.outputs.held(*pin) != Some(*hold)) {
             match hold.role {
-                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce, None),
+                Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce),
                 Role::Output { .. } | Role::OutputAsIs => self.input.forget(*pin),
             }
         }
     }
 
-    /// Puts a PWM signal on a line and tells of its duty. The caller has asked who may.
-    ///
-    /// # Errors
-    /// [`GpioError::Invalid`] for a frequency that cannot be made, [`GpioError::Rule`], or the backend's.
-    pub fn modulate(
-        &self,
-        state: &mut State,
-        pin: Pin,
-        frequency: f64,
-        duty: Duty,
-        now: Instant,
-    ) -> Result<Pwm, GpioError> {
-        let limit = self.config.software_pwm_limit;
-        if !(0.1..=limit as f64).contains(&frequency) {
-            let why = format!(
-                "{frequency} Hz is not from 0.1 to {limit}, which is what software makes here \
-                 (gpio.software_pwm_limit); faster needs a PWM block"
-            );
-            return Err(GpioError::Invalid { field: "frequency", why });
+    /// Tells the input stage where its lines stand, after they were taken.
+    pub fn taken(&self, state: &mut State, holds: &[(Pin, Hold)]) {
+        for (pin, _) in holds.iter().filter(|(_, hold)| matches!(hold.role, Role::Input { .. })) {
+            if let Some(level) = state.outputs.inspect(*pin).ok().and_then(|state| state.level) {
+                self.input.know(*pin, level);
+            }
         }
-        let before = state.pwm.read(pin).map(|pwm| pwm.duty);
-        let on = Level::from_bool(duty > Duty::ZERO);
-        state.outputs.check(&[(pin, state.outputs.output(pin, on))], now)?;
-        // A signal that goes on toggling goes on where it is.
-        let level = state.pwm.level_with(pin, frequency, duty);
-        let hold = state.outputs.output(pin, level);
-        self.arrange(state, &[(pin, hold)]);
-        state.outputs.put(&[(pin, hold)], now)?;
-        state.pwm.set(pin, frequency, duty, now);
-        state.outputs.modulated(pin, on == Level::High, now);
-        if before != Some(duty) {
-            let body = Body::GpioState {
-                resource: self.resource(pin),
-                pin,
-                level: on,
-                pwm_duty: Some(duty.percent()),
-                edges: None,
-            };
-            (self.sinks.publish)(Event { at: clock::wall(), body });
-        }
-        self.nudge();
-        Ok(state.pwm.read(pin).unwrap_or(Pwm { frequency, duty, source: crate::types::line::PwmSource::Software }))
     }
 
     /// Tells of changes that a client's request has made.
     pub fn publish(&self, state: &mut State, changes: &[Change], now: Instant) {
         for change in changes {
             self.keep(state, *change, now);
-            (self.sinks.publish)(self.event(change.pin, change.level, None));
+            (self.sinks.publish)(self.event(*change, None));
         }
     }
 
@@ -228,9 +222,7 @@ impl Inner {
     pub fn post(&self, state: &mut State, changes: &[Change], now: Instant) {
         for change in changes {
             self.keep(state, *change, now);
-            if state.told.may_tell(change.pin, change.level, now)
-                && !(self.sinks.post)(self.event(change.pin, change.level, None))
-            {
+            if state.told.may_tell(change.pin, change.level, now) && !(self.sinks.post)(self.event(*change, None)) {
                 state.told.refused(change.pin, 1);
             }
         }
@@ -242,8 +234,9 @@ impl Inner {
         }
     }
 
-    fn event(&self, pin: Pin, level: Level, edges: Option<Edges>) -> Event {
-        let body = Body::GpioState { resource: self.resource(pin), pin, level, pwm_duty: None, edges };
+    fn event(&self, change: Change, edges: Option<Edges>) -> Event {
+        let Change { pin, level, duty } = change;
+        let body = Body::GpioState { resource: self.resource(pin), pin, level, pwm_duty: duty, edges };
         Event { at: clock::wall(), body }
     }
 
@@ -273,7 +266,7 @@ impl Inner {
     fn do_due(&self, now: Instant) -> (Option<Instant>, Option<Pending>) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        self.panic_if_asked("gpio-out");
+        assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
         // Signals come first: they are the ones whose lateness can be seen.
         let toggles: Vec<_> = state.pwm.due(now);
         let toggles: Vec<_> = toggles.into_iter().map(|(pin, level)| (pin, state.outputs.output(pin, level))).collect();
@@ -322,7 +315,7 @@ impl Inner {
         for (pin, level, count) in state.told.due(now) {
             let monotonic_ns = clock::monotonic_ns();
             let edges = Edges { count, period: Some(WINDOW), lost: 0, monotonic_ns, seqno: None };
-            if !(self.sinks.post)(self.event(pin, level, Some(edges))) {
+            if !(self.sinks.post)(self.event(Change { pin, level, duty: None }, Some(edges))) {
                 state.told.refused(pin, count);
             }
         }

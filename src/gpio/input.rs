@@ -26,6 +26,8 @@ pub struct Input {
     lines: Mutex<[LineInput; Pin::COUNT]>,
     /// A loss is told once, however often it is found.
     chip_there: AtomicBool,
+    /// For failure tests: the thread that comes next here crashes.
+    crash: AtomicBool,
     /// Who else must know that the chip is lost (`false`) or has returned (`true`).
     on_chip: Mutex<Option<Arc<OnChip>>>,
 }
@@ -48,6 +50,7 @@ impl Input {
             debounced,
             lines: Mutex::new(settings.map(|settings| LineInput::new(settings, None))),
             chip_there: AtomicBool::new(true),
+            crash: AtomicBool::new(false),
             on_chip: Mutex::default(),
         }
     }
@@ -57,13 +60,18 @@ impl Input {
     }
 
     /// A line is taken as an input, or taken anew: what comes from now on is treated like this. What has been
-    /// counted and not told yet is told first. `level` is the line's, where it is known.
-    pub fn arrange(&self, pin: Pin, edge: Edge, debounce: Duration, level: Option<Level>) {
+    /// counted and not told yet is told first.
+    pub fn arrange(&self, pin: Pin, edge: Edge, debounce: Duration) {
         let debounce = if self.debounced { Duration::ZERO } else { debounce };
         let treatment = Treatment { edge, debounce, ..self.settings[index(pin)] };
         let clocks = Clocks::read();
         let line = &mut self.lock()[index(pin)];
-        line.restart(treatment, level, clocks.monotonic_ns, &mut self.post(pin, clocks));
+        line.restart(treatment, None, clocks.monotonic_ns, &mut self.post(pin, clocks));
+    }
+
+    /// The level an input was taken with: a contact that bounces and settles back there has not changed.
+    pub fn know(&self, pin: Pin, level: Level) {
+        self.lock()[index(pin)].know(level);
     }
 
     /// A line is no input any more. Its counters start again.
@@ -78,6 +86,15 @@ impl Input {
     /// and with nothing locked.
     pub fn on_chip(&self, hook: impl Fn(bool) + Send + Sync + 'static) {
         *self.on_chip.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+    }
+
+    /// Has the backend's thread crash when it comes here next.
+    pub fn debug_panic(&self) {
+        self.crash.store(true, Ordering::Release);
+    }
+
+    fn panic_if_asked(&self) {
+        assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
     }
 
     /// Where the line's events go.
@@ -120,6 +137,7 @@ impl Input {
 
 impl Watcher for Input {
     fn edges(&self, edges: &[RawEdge]) {
+        self.panic_if_asked();
         let clocks = Clocks::read();
         let mut lines = self.lock();
         for edge in edges {

@@ -19,6 +19,7 @@ mod pwm;
 mod requests;
 mod select;
 mod sequence;
+mod signals;
 mod sim;
 mod soft_pwm;
 mod sysfs;
@@ -94,8 +95,8 @@ struct Inner {
     nudge: (Sender<()>, Receiver<()>),
     stopping: AtomicBool,
     worker: Mutex<Option<Worker>>,
-    /// The thread that a failure test wants to crash.
-    panic: Mutex<Option<String>>,
+    /// A failure test wants `gpio-out` to crash.
+    crash: AtomicBool,
 }
 
 impl Gpio {
@@ -116,6 +117,7 @@ impl Gpio {
             leases: lease::Leases::default(),
             sequences: sequence::Sequences::default(),
             pwm: soft_pwm::SoftPwm::default(),
+            hardware: signals::HardwarePwm::new(&places.root),
             persist: persist::Persist::open(places.state_dir.as_deref()),
             told: told::Told::new(config.edge_events),
             sealed: false,
@@ -131,7 +133,7 @@ impl Gpio {
             nudge: bounded(1),
             stopping: AtomicBool::new(false),
             worker: Mutex::default(),
-            panic: Mutex::default(),
+            crash: AtomicBool::new(false),
         });
         let chip = Arc::downgrade(&inner);
         inner.input.on_chip(move |present| {
@@ -223,12 +225,14 @@ impl Gpio {
         if let Some(worker) = inner.worker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             worker.join(limit);
         }
-        let mut state = inner.lock();
-        state.outputs.lines().stop(limit);
-        let pins = state.outputs.held_pins();
+        let mut guard = inner.lock();
+        guard.outputs.lines().stop(limit);
+        let pins = guard.outputs.held_pins();
+        let state = &mut *guard;
         state.outputs.release(&pins);
+        state.hardware.release(&state.outputs);
         let file = state.persist.take();
-        drop(state);
+        drop(guard);
         if let Some(file) = file {
             file.write();
         }
@@ -254,14 +258,21 @@ impl Gpio {
         done
     }
 
-    /// Makes a thread of this room crash, for failure tests; says whether there is one with this name.
+    /// Makes a thread of this room crash, for failure tests: `gpio-out` at once, `gpio-in` at its next edge. Says
+    /// whether there is one with this name.
     pub fn debug_panic(&self, thread: &str) -> bool {
-        let known = matches!(thread, "gpio-out" | "gpio-in");
-        if known {
-            *self.inner.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread.to_owned());
-            self.inner.nudge();
+        match thread {
+            "gpio-out" => {
+                self.inner.crash.store(true, Ordering::Release);
+                self.inner.nudge();
+                true
+            }
+            "gpio-in" => {
+                self.inner.input.debug_panic();
+                true
+            }
+            _ => false,
         }
-        known
     }
 
     /// The line with this name: `GPIO17`, `17`, `pin11`, or a configured one.
@@ -294,14 +305,6 @@ impl Inner {
 
     fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
-    }
-
-    #[allow(clippy::panic)] // asked for
-    fn panic_if_asked(&self, thread: &str) {
-        let asked = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take_if(|name| name == thread);
-        if asked.is_some() {
-            panic!("as asked by DEBUG_PANIC");
-        }
     }
 }
 

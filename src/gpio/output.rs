@@ -39,6 +39,8 @@ struct Known {
 pub struct Change {
     pub pin: Pin,
     pub level: Level,
+    /// In percent, where a PWM signal has come to its end.
+    pub duty: Option<u8>,
 }
 
 /// Why an output has to go to its safe state now.
@@ -163,7 +165,7 @@ impl Outputs {
             if let (Some(before), Some(level)) = (before, level)
                 && before != Some(level)
             {
-                changes.push(Change { pin: *pin, level });
+                changes.push(Change { pin: *pin, level, duty: None });
             }
             self.note(*pin, *hold, level, now);
         }

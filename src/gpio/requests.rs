@@ -27,16 +27,22 @@ impl Gpio {
         let mut guard = self.inner.lock();
         let state = &mut *guard;
         state.may_write(&pins, caller, now)?;
-        let signal = |pin: Pin| state.outputs.config(pin).mode == Some(Mode::Pwm);
+        // A line that a PWM block drives must not become a GPIO on the way to "on" or "off".
+        let by_block = |pin: Pin| state.hardware.read(pin).is_some();
+        if let Some((pin, _)) = settings.iter().find(|(pin, setting)| by_block(*pin) && setting.duty().is_none()) {
+            let why = "a PWM block drives it, and could not have it back without a restart of the board".to_owned();
+            return Err(GpioError::Refused { pin: *pin, why });
+        }
+        let is_signal = |pin: Pin| state.outputs.config(pin).mode == Some(Mode::Pwm) || by_block(pin);
         let (signals, plain): (Vec<_>, Vec<_>) =
-            settings.into_iter().partition(|(pin, setting)| signal(*pin) && setting.duty().is_some());
+            settings.into_iter().partition(|(pin, setting)| is_signal(*pin) && setting.duty().is_some());
         let holds: Vec<_> = plain.iter().map(|(pin, setting)| (*pin, state.outputs.wanted(*pin, *setting))).collect();
         state.outputs.check(&holds, now)?;
         // Signals first: what can be refused of them is refused before a plain line has changed.
-        let before: Vec<_> = signals.iter().map(|(pin, _)| (*pin, state.pwm.read(*pin))).collect();
+        let before: Vec<_> = signals.iter().map(|(pin, _)| (*pin, state.signal(*pin))).collect();
         for (pin, setting) in &signals {
             let line = state.outputs.config(*pin);
-            let frequency = state.pwm.read(*pin).map_or(line.frequency as f64, |pwm| pwm.frequency);
+            let frequency = state.signal(*pin).map_or(line.frequency as f64, |pwm| pwm.frequency);
             let duty = setting.duty().unwrap_or(Duty::ZERO);
             self.inner.modulate(state, *pin, frequency, duty, now)?;
         }
@@ -51,12 +57,15 @@ impl Gpio {
                 return Err(error);
             }
         };
+        self.inner.taken(state, &holds);
+        let ended = state.modulated(&holds.iter().map(|(pin, _)| *pin).collect::<Vec<_>>());
         let plain: Vec<Pin> = plain.iter().map(|(pin, _)| *pin).collect();
         state.end_on(&plain);
         state.sequences.cancel_on(&pins);
         for pin in pins {
             state.outputs.written_by(pin, caller.id);
         }
+        let changes = state.with_ended(changes, &ended);
         self.inner.publish(state, &changes, now);
         self.inner.nudge_if_earlier(state);
         Ok(())
@@ -72,7 +81,7 @@ impl Gpio {
         let before = state.outputs.inspect(pin)?.level;
         state.outputs.lines().simulate(pin, level)?;
         if before != Some(level) {
-            self.inner.publish(state, &[output::Change { pin, level }], clock::now());
+            self.inner.publish(state, &[output::Change { pin, level, duty: None }], clock::now());
         }
         Ok(())
     }
@@ -126,6 +135,10 @@ impl Gpio {
         let state = &mut *guard;
         state.may_write(&pins, caller, now)?;
         // The lines become outputs before the clock starts, so that no step waits for that.
+        if let Some(pin) = pins.iter().find(|pin| state.hardware.read(**pin).is_some()) {
+            let why = "a PWM block drives it; sequences need a plain output".to_owned();
+            return Err(GpioError::Refused { pin: *pin, why });
+        }
         let mut first: Vec<(Pin, Hold)> = Vec::new();
         for pin in &pins {
             let level = sequence.steps.iter().flat_map(|step| &step.levels).find(|(other, _)| other == pin);

@@ -1,10 +1,10 @@
-//! Endrpi's REST twin: `/system…`, `/pins…`, its documents and static files.
+//! Endrpi's REST twin: `/system…`, `/pins…`, its documents and static files. What it never had is in `lines`.
 
 use tiny_http::Method;
 
-use super::{Asked, Reply, Rooms};
+use super::{Asked, Reply, Rooms, lines};
 use crate::actions::gpio;
-use crate::dispatch::SystemReading;
+use crate::dispatch::{self, SystemReading};
 use crate::types::reading::Missing;
 use crate::wire::endrpi::{Data, rest};
 
@@ -12,6 +12,9 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     let path = asked.path.as_str();
     if let Some(id) = path.strip_prefix("/pins/").filter(|id| !id.is_empty() && !id.contains('/')) {
         return pin(rooms, asked, id);
+    }
+    if let Some(reply) = lines::answer(rooms, asked) {
+        return reply;
     }
     let Some(reply) = get(rooms, path) else {
         // Endrpi's framework sends a path with a slash too many to the one without.
@@ -41,7 +44,7 @@ fn get<'a>(rooms: &'a Rooms, path: &str) -> Option<Box<dyn FnOnce() -> Reply + '
         "/system/memory" => Box::new(|| told(telemetry.memory().as_ref().map(Data::Memory))),
         "/pins" => Box::new(|| match gpio::read_all(&desk.gpio) {
             Ok(states) => json(200, |out| rest::model(out, Data::Pins(&states))),
-            Err(error) => message(500, &error.to_string()),
+            Err(error) => message(dispatch::status(&error), &error.to_string()),
         }),
         "/docs" => Box::new(|| Reply::file("text/html; charset=utf-8", crate::web::DOCS)),
         "/openapi.json" => Box::new(|| Reply::file("application/json", crate::web::OPENAPI)),
@@ -59,7 +62,7 @@ fn pin(rooms: &Rooms, asked: &Asked, id: &str) -> Reply {
             match rooms.desk.gpio.read(&[pin]).as_deref() {
                 Ok([state]) => json(200, |out| rest::pin(out, state)),
                 Ok(_) => message(500, "Failed to read the pin"),
-                Err(error) => message(500, &error.to_string()),
+                Err(error) => message(dispatch::status(error), &error.to_string()),
             }
         }
         Method::Put => put(rooms, asked, id),
@@ -84,7 +87,7 @@ fn put(rooms: &Rooms, asked: &Asked, id: &str) -> Reply {
     };
     match gpio::update(&rooms.desk.gpio, &asked.caller(), &[(pin, setting)]) {
         Ok(()) => message(200, &rest::updated(id)),
-        Err(error) => message(if error.is_refusal() { 400 } else { 500 }, &error.to_string()),
+        Err(error) => message(dispatch::status(&error), &error.to_string()),
     }
 }
 
@@ -95,16 +98,16 @@ fn told(answer: Result<Data, &Missing>) -> Reply {
     }
 }
 
-fn json(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
+pub(super) fn json(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
     let mut body = Vec::new();
     write(&mut body);
     Reply::json(status, body)
 }
 
-fn message(status: u16, text: &str) -> Reply {
+pub(super) fn message(status: u16, text: &str) -> Reply {
     json(status, |out| rest::message(out, text))
 }
 
-fn detail(status: u16, text: &str) -> Reply {
+pub(super) fn detail(status: u16, text: &str) -> Reply {
     json(status, |out| rest::detail(out, text))
 }

@@ -6,6 +6,7 @@
 
 mod endrpi;
 mod fleet;
+mod lines;
 mod picloud;
 mod reply;
 

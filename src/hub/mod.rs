@@ -103,6 +103,7 @@ pub struct Hub {
     next_member: AtomicU64,
     /// Events that threads which must not wait found no room for.
     dropped: AtomicU64,
+    debug_panic: AtomicBool,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -135,6 +136,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             next_member: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
+            debug_panic: AtomicBool::new(false),
             worker: Mutex::new(None),
         });
         let own = Arc::clone(&hub);
@@ -226,6 +228,12 @@ impl Hub {
         list
     }
 
+    /// Makes the hub's thread panic, for tests of what becomes of the daemon then.
+    pub fn debug_panic(&self) {
+        self.debug_panic.store(true, Ordering::Release);
+        let _ = self.nudge.try_send(());
+    }
+
     /// Sends what is left, then stops the hub's thread, within `limit`.
     pub fn stop(&self, limit: Duration) {
         self.stopping.store(true, Ordering::Release);
@@ -238,6 +246,7 @@ impl Hub {
 
     fn run(&self, nudged: &Receiver<()>) {
         while nudged.recv().is_ok() {
+            assert!(!self.debug_panic.load(Ordering::Acquire), "a debug action asked for this");
             while !self.inbox.1.is_empty() {
                 self.lock().work(&self.inbox.1);
             }

@@ -4,7 +4,6 @@
 //! (systemd is the supervisor); a **visitor** thread serves one connection, and its crash ends only that.
 #![allow(clippy::disallowed_methods)] // the one place where threads start
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::thread::{Builder, JoinHandle};
@@ -41,7 +40,6 @@ impl Worker {
         let (alive, done) = bounded::<()>(0);
         let handle = Builder::new().name(name.into()).stack_size(WORKSHOP_STACK).spawn(move || {
             let _alive = alive;
-            OURS.set(true);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
                 log::error!("thread {name} crashed: {}; the daemon ends", panic_text(&*panic));
                 die();
@@ -66,18 +64,18 @@ impl Worker {
 static ON_CRASH: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
 /// Sets what is done when a thread crashes: a bug has been met, so nothing in the process can be trusted to do it
-/// later. Only the first call counts. Threads that a library has started are covered by way of the panic hook, which
-/// runs while their stack is still in place: `action` must not wait without end for a lock they may hold.
+/// later. Only the first call counts. It is done at once, while the crashed thread's stack is still in place, so
+/// `action` must not wait without end for a lock that thread may hold; and again when a thread of ours has been
+/// unwound, and its locks are free.
 pub fn on_crash(action: impl Fn() + Send + Sync + 'static) {
     if ON_CRASH.set(Box::new(action)).is_err() {
         return;
     }
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        // First: writing a backtrace can take longer than a relay should stay on.
+        crashed();
         previous(info);
-        if !OURS.get() {
-            crashed();
-        }
     }));
 }
 
@@ -92,11 +90,6 @@ pub fn crashed() {
 pub fn die() -> ! {
     crashed();
     std::process::exit(1)
-}
-
-thread_local! {
-    /// Whether this thread's crash is caught here, after its locks are free again.
-    static OURS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A visitor thread's stack.
@@ -117,7 +110,6 @@ impl Stack {
 pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) -> std::io::Result<()> {
     Builder::new().name(name).stack_size(VISITOR_STACK).spawn(move || {
         let stack = Stack(StackTop::here());
-        OURS.set(true);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(stack))) {
             let thread = std::thread::current();
             log::error!("connection {} crashed: {}", thread.name().unwrap_or("?"), panic_text(&*panic));

@@ -9,9 +9,10 @@ use crate::dispatch::Aside;
 use crate::hub::{Filter, Member, MemberId};
 use crate::rt::clock;
 use crate::types::caller::Caller;
+use crate::types::debug::Victim;
 use crate::types::event::Dialect;
 use crate::types::topic::Pattern;
-use crate::wire::endrpi::{Data, Request, failure};
+use crate::wire::endrpi::{Call, Data, PANIC_ASKED, Request, failure};
 use crate::wire::frame;
 
 /// Patterns one client may be subscribed to.
@@ -56,6 +57,11 @@ impl Endrpi {
                 self.unsubscribe(patterns);
                 Ok("Unsubscribed")
             }
+            Aside::Panic(Victim::Hub) => {
+                self.host.hub.debug_panic();
+                Ok(PANIC_ASKED)
+            }
+            Aside::Panic(_) => panic!("a debug action asked for this"),
         };
         let desk = &self.host.desk;
         frame::text_with(&mut line.replies, |out| {
@@ -101,7 +107,7 @@ impl Conversation for Endrpi {
         let unauthorised = self.auth_by.is_some();
         match host.desk.read(payload) {
             Ok(mut request) => {
-                if unauthorised && !matches!(request.call, crate::wire::endrpi::Call::Auth { .. }) {
+                if unauthorised && !matches!(request.call, Call::Auth { .. }) {
                     return Err(End::close(CLOSE_POLICY, UNAUTHORISED));
                 }
                 let mut aside = None;

@@ -65,7 +65,7 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
         return;
     }
     let line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new() };
-    let mut conversation = open(host, kind, conn);
+    let mut guest = Guest { conversation: open(host, kind, conn), host: Arc::clone(host), conn: Arc::clone(conn) };
     let keepalive = KeepAlive::new(limits, clock::now());
     let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
@@ -75,10 +75,10 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
         .max_message_size(Some(limits.message_bytes))
         .max_frame_size(Some(limits.message_bytes));
     let mut protocol = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
-    let end = converse(&mut protocol, &mut stream, conversation.as_mut());
+    let end = converse(&mut protocol, &mut stream, guest.conversation.as_mut());
     // The protocol's buffers are not needed for the goodbye.
     drop(protocol);
-    part(&mut stream, conversation.as_mut(), end, limits.close_deadline);
+    part(&mut stream, guest.conversation.as_mut(), end, limits.close_deadline);
 }
 
 /// Ends a session: what was answered before still goes out, in order, and the Close after it.
@@ -94,6 +94,23 @@ fn part(stream: &mut Stream, conversation: &mut dyn Conversation, end: End, limi
     conversation.leave();
     stream.line.hub.combine();
     conn.finish(&mut stream.reader, limit);
+}
+
+/// A conversation that leaves even when its thread panics: else its subscriptions and leases would outlive it.
+struct Guest {
+    conversation: Box<dyn Conversation>,
+    host: Arc<Host>,
+    conn: Arc<Conn>,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.conn.end();
+            self.conversation.leave();
+            self.host.hub.combine();
+        }
+    }
 }
 
 fn open(host: &Arc<Host>, kind: Kind, conn: &Arc<Conn>) -> Box<dyn Conversation> {

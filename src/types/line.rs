@@ -59,6 +59,11 @@ impl Pin {
         if (bcm as usize) < Pin::COUNT { Some(Pin(bcm)) } else { None }
     }
 
+    /// Every line, by its BCM number.
+    pub fn all() -> impl Iterator<Item = Pin> {
+        (0..Pin::COUNT as u8).map(Pin)
+    }
+
     /// The BCM number, 0 to 27.
     pub const fn number(self) -> u8 {
         self.0
@@ -176,6 +181,11 @@ impl Duty {
 
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / 1e6
+    }
+
+    /// The share of time it is low.
+    pub fn inverted(self) -> Duty {
+        Duty(Duty::FULL.0 - self.0)
     }
 
     /// In whole percent, rounded, as Pi-Controller's events have it.

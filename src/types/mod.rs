@@ -3,6 +3,7 @@
 //! No I/O, no serialisation, no clocks: a value here means the same to everyone.
 
 pub mod caller;
+pub mod debug;
 pub mod event;
 pub mod line;
 pub mod output;

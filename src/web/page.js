@@ -4,7 +4,8 @@
 // Whatever comes from the daemon enters the page as text and never as markup.
 'use strict';
 
-/** How often readings and pins are asked for; levels come as events as well, directions and pulls do not. */
+/** How often readings and lines are asked for. Levels and what other processes do come as events as well; directions
+ * that other clients change, leases and counters of edges do not. */
 const POLL_MS = 3000;
 /** How long an answer may take before the link counts as lost. */
 const ANSWER_MS = 8000;
@@ -145,7 +146,7 @@ async function poll() {
   clearTimeout(link.poll);
   if (!link.open || document.hidden) return;
   try {
-    await Promise.all([readings(), readPins(pins.map((pin) => pin.name))]);
+    await Promise.all([readings(), readLines(pins.map((pin) => pin.name))]);
     link.tries = 0; // it has lasted: the next loss starts with a short wait
     clearTimeout(link.poll);
     link.poll = setTimeout(poll, POLL_MS);
@@ -283,28 +284,74 @@ function drawPin(pin) {
   const isOutput = now?.io === 'OUTPUT';
   const pulls = { UP: 'pull-up', DOWN: 'pull-down', FLOATING: 'no pull' };
   // An input's pull stands in its select; an output keeps one too.
-  pin.sub.textContent = [pin.resource === pin.name ? '' : pin.name, isOutput ? pulls[now.pull] : ''].filter(Boolean).join(' · ');
+  pin.sub.textContent = [pin.resource === pin.name ? '' : pin.name, isOutput ? pulls[now.pull] : '', ...(now ? about(now) : [])]
+    .filter(Boolean).join(' · ');
   pin.label.replaceChildren(pin.resource, pin.sub);
-  const mode = isOutput ? 'OUTPUT' : now ? now.pull ?? 'INPUT' : 'INPUT';
+  const mode = isOutput ? 'OUTPUT' : now?.io ? now.pull ?? 'INPUT' : 'INPUT';
   if (mode === 'INPUT') pin.mode.append(pin.unknown);
   else pin.unknown.remove();
   if (pin.mode.value !== mode) pin.mode.value = mode;
-  pin.mode.disabled = !now || !link.open;
+  const why = now ? untouchable(now) : '';
+  pin.row.title = why;
+  pin.mode.disabled = !now || !link.open || Boolean(why);
   const known = typeof now?.state === 'number';
-  pin.level.textContent = known ? (now.state ? 'High' : 'Low') : '?';
+  pin.level.textContent = !known ? '?' : now.pwm ? `${Math.round(now.state * 100)} %` : now.state ? 'High' : 'Low';
   pin.level.setAttribute('aria-checked', String(Boolean(now?.state)));
   pin.level.setAttribute('aria-label', `${pin.name} ${isOutput ? 'output' : simulated ? 'simulated input' : 'input'}`);
+  pin.level.title = now?.pwm ? `PWM at ${now.pwm.frequency} Hz, made by ${now.pwm.source}` : '';
   pin.level.classList.toggle('input', !isOutput);
-  pin.level.disabled = !now || !link.open || !(isOutput || simulated);
+  pin.level.disabled = !now || !link.open || Boolean(why) || !(isOutput || simulated);
 }
 
-async function readPins(names) {
-  const answer = await ask('READ_PIN_CONFIGURATIONS', { pins: names });
+/** What is worth saying of a line besides its direction and level. */
+function about({ activeLow, consumer, leasedBy, sequence, pwm, edges }) {
+  const { rising, falling, lost } = edges;
+  return [
+    activeLow && 'active low',
+    consumer && `held by ${consumer}`,
+    leasedBy && `leased by ${leasedBy}`,
+    sequence && 'plays a sequence',
+    pwm && `PWM ${pwm.frequency} Hz`,
+    rising + falling > 0 && `↑${rising} ↓${falling}`,
+    lost > 0 && `${lost} edges lost`,
+  ];
+}
+
+/** Why nobody can switch the line from here; nothing if one can. */
+function untouchable({ allowed, consumer }) {
+  if (!allowed) return 'The configuration keeps clients away from this line.';
+  return consumer ? `Held by ${consumer}.` : '';
+}
+
+async function readLines(names) {
+  const answer = await ask('READ_LINES', { pins: names });
   if (!answer.success) return notice(reason(answer));
   for (const pin of pins) {
     if (!(pin.name in answer.data)) continue;
     pin.now = answer.data[pin.name];
+    pin.resource = pin.now.resource;
     drawPin(pin);
+  }
+}
+
+const stale = new Set();
+let looking = false;
+
+/** Something happened to lines that a level does not tell: looks again, once for all that comes in the meantime. */
+async function lookAgain(numbers) {
+  pins.filter(({ name }) => numbers.some((number) => name === `GPIO${number}`)).forEach(({ name }) => stale.add(name));
+  if (looking) return;
+  looking = true;
+  try {
+    while (stale.size) {
+      const names = [...stale];
+      stale.clear();
+      await readLines(names);
+    }
+  } catch {
+    stale.clear(); // the link was lost; the next one looks at all of them
+  } finally {
+    looking = false;
   }
 }
 
@@ -328,7 +375,7 @@ async function changeLevel(pin) {
 /** Asks for a change and shows what came of it, not what was wished. */
 async function change(pin, action, params) {
   try {
-    const [answer] = await Promise.all([ask(action, params), readPins([pin.name])]);
+    const [answer] = await Promise.all([ask(action, params), readLines([pin.name])]);
     notice(answer.success ? '' : `${pin.name}: ${reason(answer)}`);
   } catch {
     notice(`${pin.name}: the link was lost before the answer came`);
@@ -337,11 +384,12 @@ async function change(pin, action, params) {
   }
 }
 
-function pinChanged({ pin: number, resource, state: level }) {
+function pinChanged({ pin: number, resource, state: level, pwm_duty: percent }) {
   const pin = pins.find((candidate) => candidate.name === `GPIO${number}`);
   if (!pin?.now) return;
   pin.resource = String(resource);
-  pin.now = { ...pin.now, state: level === 'high' ? 1 : 0 };
+  pin.now = { ...pin.now, state: percent === undefined ? Number(level === 'high') : percent / 100 };
+  if ((percent === undefined) === Boolean(pin.now.pwm)) lookAgain([number]); // PWM has begun or ended
   drawPin(pin);
   pin.row.classList.add('changed');
 }
@@ -353,6 +401,8 @@ const log = { fresh: [], paused: false, drawing: 0, skipped: 0 };
 
 function happened(event) {
   if (event.topic === 'gpio.state.changed') pinChanged(event.data);
+  if (event.topic === 'gpio.line.changed') lookAgain([event.data.pin]);
+  if (event.topic === 'gpio.lease.expired') lookAgain(event.data.pins);
   log.fresh.push(event);
   if (log.fresh.length > MOST_EVENTS) {
     log.fresh.shift();
@@ -379,9 +429,19 @@ function clock(timestamp) {
 }
 
 function words({ topic, data }) {
+  const named = (resource, number) => resource === `GPIO${number}` ? resource : `${resource} (GPIO${number})`;
   if (topic === 'gpio.state.changed') {
-    const name = `GPIO${data.pin}`;
-    return `${data.resource === name ? name : `${data.resource} (${name})`} ${data.state}`;
+    return [`${named(data.resource, data.pin)} ${data.state}`,
+      data.pwm_duty === undefined ? '' : `${data.pwm_duty} %`,
+      data.edges === undefined ? '' : `${data.edges} edges in ${data.period_ms} ms`,
+      data.lost ? `${data.lost} edges lost` : ''].filter(Boolean).join(', ');
+  }
+  if (topic === 'gpio.line.changed') {
+    return `${named(data.resource, data.pin)} ${data.change}${data.consumer ? ` by ${data.consumer}` : ''}`;
+  }
+  if (topic === 'gpio.lease.expired') {
+    const lines = data.pins.map((number, index) => named(data.resources[index], number)).join(', ');
+    return `${lines}: lease of ${data.holder} over, ${data.reason}`;
   }
   const text = typeof data === 'string' ? data : JSON.stringify(data);
   return text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -13,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::picloud::string;
 use super::time;
-use crate::types::event::{Body, Event};
-use crate::types::line::Level;
+use crate::types::event::{Body, Edges, Event, LineChange};
+use crate::types::line::{Level, Pin};
 
 /// Ids in the code dialect are numbers. A daemon by itself is node 1 of its own.
 const NODE_NUMBER: u32 = 1;
@@ -27,19 +28,19 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
     time::write_millis(out, event.at);
     out.push(b'"');
     match &event.body {
-        Body::GpioState { resource, .. } => {
+        Body::GpioState { resource, .. } | Body::GpioLine { resource, .. } => {
             out.extend_from_slice(b",\"resource\":");
             string(out, resource);
+        }
+        Body::GpioLease { lines, .. } => {
+            out.extend_from_slice(b",\"resource\":");
+            string(out, first_resource(lines));
         }
         Body::NodeStatus { node_id, .. } => {
             out.extend_from_slice(b",\"node_id\":");
             string(out, node_id);
         }
-        Body::GpioLine { resource, .. } => {
-            out.extend_from_slice(b",\"resource\":");
-            string(out, resource);
-        }
-        Body::GpioLease { .. } | Body::Log { .. } | Body::Published { .. } => {}
+        Body::Log { .. } | Body::Published { .. } => {}
     }
     out.extend_from_slice(b",\"data\":");
     data(out, event);
@@ -54,16 +55,34 @@ pub fn data(out: &mut Vec<u8>, event: &Event) {
 /// The same for a dialect that writes its strings in its own way.
 pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str)) {
     match &event.body {
-        Body::GpioState { resource, pin, level, pwm_duty, .. } => {
+        Body::GpioState { resource, pin, level, pwm_duty, edges } => {
             out.extend_from_slice(b"{\"resource\":");
             string(out, resource);
             let _ = write!(out, ",\"pin\":{},\"state\":\"{}\"", pin.number(), level.as_str());
             if let Some(percent) = pwm_duty {
                 let _ = write!(out, ",\"pwm_duty\":{percent}");
             }
+            if let Some(edges) = edges {
+                write_edges(out, *level, edges);
+            }
             out.push(b'}');
         }
-        Body::GpioLine { .. } | Body::GpioLease { .. } => out.extend_from_slice(b"{}"),
+        Body::GpioLine { resource, pin, change } => write_change(out, resource, *pin, change, string),
+        Body::GpioLease { lease, holder, lines, reason } => {
+            out.extend_from_slice(b"{\"lease\":");
+            string(out, lease);
+            out.extend_from_slice(b",\"holder\":");
+            string(out, holder);
+            out.extend_from_slice(b",\"resource\":");
+            string(out, first_resource(lines));
+            out.extend_from_slice(b",\"pins\":");
+            list(out, lines, |out, (_, pin)| drop(write!(out, "{}", pin.number())));
+            out.extend_from_slice(b",\"resources\":");
+            list(out, lines, |out, (resource, _)| string(out, resource));
+            out.extend_from_slice(b",\"reason\":");
+            string(out, reason);
+            out.push(b'}');
+        }
         Body::NodeStatus { node_id, status } => {
             out.extend_from_slice(b"{\"node_id\":");
             string(out, node_id);
@@ -80,6 +99,52 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
         }
         Body::Published { data, .. } => string(out, data),
     }
+}
+
+/// What the kernel said of the edges behind a change. In a summary `edge` is the last one's.
+fn write_edges(out: &mut Vec<u8>, level: Level, edges: &Edges) {
+    if edges.count > 0 {
+        let edge = if level == Level::High { "rising" } else { "falling" };
+        let _ = write!(out, ",\"edge\":\"{edge}\"");
+    }
+    let _ = write!(out, ",\"monotonic_ns\":{}", edges.monotonic_ns);
+    if let Some((seqno, line_seqno)) = edges.seqno {
+        let _ = write!(out, ",\"seqno\":{seqno},\"line_seqno\":{line_seqno}");
+    }
+    if edges.lost > 0 {
+        let _ = write!(out, ",\"lost\":{}", edges.lost);
+    }
+    if let Some(period) = edges.period {
+        let _ = write!(out, ",\"edges\":{},\"period_ms\":{}", edges.count, period.as_millis());
+    }
+}
+
+fn write_change(out: &mut Vec<u8>, resource: &str, pin: Pin, change: &LineChange, string: fn(&mut Vec<u8>, &str)) {
+    out.extend_from_slice(b"{\"resource\":");
+    string(out, resource);
+    let _ = write!(out, ",\"pin\":{},\"change\":\"{}\",\"consumer\":", pin.number(), change.kind.as_str());
+    match &change.consumer {
+        Some(consumer) => string(out, consumer),
+        None => out.extend_from_slice(b"null"),
+    }
+    let (io, pull) = (super::io(change.direction), super::pull(change.bias));
+    let _ = write!(out, ",\"io\":{io},\"pull\":{pull},\"active_low\":{}}}", change.active_low);
+}
+
+/// A lease has at least one line.
+fn first_resource(lines: &[(Arc<str>, Pin)]) -> &str {
+    lines.first().map_or("", |(resource, _)| resource)
+}
+
+fn list<T>(out: &mut Vec<u8>, items: &[T], each: impl Fn(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (number, item) in items.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        each(out, item);
+    }
+    out.push(b']');
 }
 
 /// Appends the push of Pi-Controller's code for an event: `gpio_reading` or `node_status`.
@@ -214,89 +279,4 @@ fn level_name(level: log::Level) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::event::NodeStatus;
-    use crate::types::line::Pin;
-
-    const AT: SystemTime = SystemTime::UNIX_EPOCH;
-
-    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        write(&mut out);
-        let text = String::from_utf8(out).expect("UTF-8");
-        serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
-        text
-    }
-
-    fn gpio(pwm_duty: Option<u8>) -> Event {
-        let pin = Pin::new(18).expect("a pin");
-        Event {
-            at: AT,
-            body: Body::GpioState { resource: "led-1".into(), pin, level: Level::High, pwm_duty, edges: None },
-        }
-    }
-
-    #[test]
-    fn documented_events_carry_their_ids_in_both_places() {
-        assert_eq!(
-            text(|out| event(out, &gpio(Some(75)))),
-            r#"{"type":"gpio.state.changed","timestamp":"1970-01-01T00:00:00.000Z","resource":"led-1","data":{"resource":"led-1","pin":18,"state":"high","pwm_duty":75}}"#
-        );
-        let status = Event { at: AT, body: Body::NodeStatus { node_id: "pi".into(), status: NodeStatus::Ready } };
-        assert_eq!(
-            text(|out| event(out, &status)),
-            r#"{"type":"node.status.changed","timestamp":"1970-01-01T00:00:00.000Z","node_id":"pi","data":{"node_id":"pi","status":"ready"}}"#
-        );
-        let body = Body::Log { level: log::Level::Error, target: "t".into(), message: "a \"b\"".into() };
-        assert_eq!(
-            text(|out| event(out, &Event { at: AT, body })),
-            r#"{"type":"system.log.created","timestamp":"1970-01-01T00:00:00.000Z","data":{"level":"error","message":"a \"b\"","target":"t"}}"#
-        );
-    }
-
-    #[test]
-    fn pushes_of_the_code_dialect_have_its_payloads() {
-        let reading: serde_json::Value = serde_json::from_str(&text(|out| push(out, &gpio(None)))).expect("JSON");
-        assert_eq!(reading["type"], "gpio_reading");
-        assert_eq!(reading["payload"]["pin"], 18);
-        assert_eq!(reading["payload"]["value"], 1.0);
-        let status = Event { at: AT, body: Body::NodeStatus { node_id: "pi".into(), status: NodeStatus::Stopping } };
-        let status: serde_json::Value = serde_json::from_str(&text(|out| push(out, &status))).expect("JSON");
-        assert_eq!(status["payload"]["name"], "pi");
-        assert_eq!(status["payload"]["status"], "stopping");
-        let metrics = text(|out| system_metrics(out, 12.34, 50.0, 9, AT));
-        assert!(metrics.contains(r#""cpu_usage":12.3,"memory_usage":50.0,"goroutines":9"#), "{metrics}");
-    }
-
-    #[test]
-    fn frames_are_read_with_the_code_s_error_texts() {
-        let ok = |text: &'static str| parse(text.as_bytes()).expect(text);
-        assert_eq!(ok(r#"{"type":"ping","request_id":"r1"}"#), Ask::Ping { request_id: Some("r1".into()) });
-        assert_eq!(
-            ok(r#"{"type":"ping","payload":null,"timestamp":"2026-03-02T08:15:30+01:00"}"#),
-            Ask::Ping { request_id: None }
-        );
-        assert_eq!(ok(r#"{"type":"subscribe","payload":{"topic":"gpio"}}"#), Ask::Subscribe { topic: "gpio".into() });
-        assert_eq!(ok(r#"{"type":"subscribe","payload":{}}"#), Ask::Subscribe { topic: String::new() });
-        assert_eq!(ok(r#"{"type":"unsubscribe","payload":{"topic":""}}"#), Ask::Unsubscribe { topic: String::new() });
-        assert_eq!(ok(r#"{"type":"auth","token":"k"}"#), Ask::Auth { key: "k".into() });
-        for (text, error) in [
-            ("", "Invalid message format"),
-            ("[]", "Invalid message format"),
-            (r#"["ping"]"#, "Invalid message format"),
-            ("null", "Invalid message format"),
-            (r#"{"type":1}"#, "Invalid message format"),
-            (r#"{"type":"ping","timestamp":"now"}"#, "Invalid message format"),
-            (r#"{"type":"ping","timestamp":5}"#, "Invalid message format"),
-            (r#"{"type":"subscribe"}"#, "Invalid subscribe message"),
-            (r#"{"type":"subscribe","payload":"gpio"}"#, "Invalid subscribe message"),
-            (r#"{"type":"subscribe","payload":["gpio"]}"#, "Invalid subscribe message"),
-            (r#"{"type":"unsubscribe","payload":null}"#, "Invalid unsubscribe message"),
-            (r#"{"type":"pong"}"#, "Unknown message type"),
-            ("{}", "Unknown message type"),
-        ] {
-            assert_eq!(parse(text.as_bytes()), Err(error), "{text}");
-        }
-    }
-}
+mod tests;

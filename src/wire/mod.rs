@@ -8,6 +8,7 @@ pub mod picloud;
 pub mod time;
 
 use crate::types::event::{Dialect, Event};
+use crate::types::line::{Bias, Direction};
 
 /// Appends an event as a whole WebSocket frame in one dialect.
 pub fn encode(dialect: Dialect, event: &Event, out: &mut Vec<u8>) {
@@ -17,4 +18,23 @@ pub fn encode(dialect: Dialect, event: &Event, out: &mut Vec<u8>) {
         Dialect::Code => events::push(out, event),
         Dialect::Endrpi => endrpi::event(out, event),
     });
+}
+
+/// Endrpi's word for a direction, as JSON; `null` where nobody knows.
+fn io(direction: Option<Direction>) -> &'static str {
+    match direction {
+        Some(Direction::Input) => "\"INPUT\"",
+        Some(Direction::Output) => "\"OUTPUT\"",
+        None => "null",
+    }
+}
+
+/// Endrpi's word for a bias, as JSON; `null` where nobody knows.
+fn pull(bias: Option<Bias>) -> &'static str {
+    match bias {
+        Some(Bias::Up) => "\"UP\"",
+        Some(Bias::Down) => "\"DOWN\"",
+        Some(Bias::Floating) => "\"FLOATING\"",
+        None => "null",
+    }
 }

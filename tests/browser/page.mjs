@@ -104,6 +104,36 @@ const tests = {
     await stop(daemon);
   },
 
+  async 'a line says who has it and what plays on it, and keeps still where it is not ours'(browser) {
+    const daemon = await start('127.0.0.1:0');
+    const page = await open(browser, daemon.url);
+    await connected(page);
+    await level(page, 'GPIO18', 'Low').waitFor();
+    // The simulation has no other processes, so the page is told of them by hand: in one go, before it asks again.
+    const drawn = await page.evaluate(() => {
+      const pin = pins.find(({ name }) => name === 'GPIO18');
+      const plain = pin.now;
+      const draw = (more) => {
+        pin.now = { ...plain, ...more };
+        drawPin(pin);
+        const { sub, level, mode, row } = pin;
+        return { sub: sub.textContent, level: level.textContent, off: level.disabled && mode.disabled, why: row.title };
+      };
+      return {
+        pwm: draw({ io: 'OUTPUT', state: 0.25, pwm: { frequency: 100, duty: 0.25, source: 'software' } }),
+        foreign: draw({ io: null, state: null, pull: null, consumer: 'spi0 CS1' }),
+        denied: draw({ allowed: false }),
+        leased: draw({ leasedBy: 'panel', sequence: '7', edges: { rising: 3, falling: 2, lost: 1, summarised: 0 } }),
+      };
+    });
+    assert.deepEqual(drawn.pwm, { sub: 'no pull · PWM 100 Hz', level: '25 %', off: false, why: '' });
+    assert.deepEqual(drawn.foreign, { sub: 'held by spi0 CS1', level: '?', off: true, why: 'Held by spi0 CS1.' });
+    assert.ok(drawn.denied.off && drawn.denied.why);
+    assert.equal(drawn.leased.sub, 'leased by panel · plays a sequence · ↑3 ↓2 · 1 edges lost');
+    assert.deepEqual(page.complaints, []);
+    await stop(daemon);
+  },
+
   async 'published text stays text, whatever is in it'(browser) {
     const daemon = await start('127.0.0.1:0');
     const page = await open(browser, daemon.url);

@@ -145,6 +145,11 @@ impl LineInput {
         self.window = Window::default();
     }
 
+    /// The level a line was taken with, unless an edge has told already.
+    pub fn know(&mut self, level: Level) {
+        self.level.get_or_insert(level);
+    }
+
     pub fn reset_counters(&mut self) {
         self.counters = EdgeCounters::default();
     }

@@ -94,7 +94,8 @@ fn only_a_backend_that_does_not_debounce_is_helped() {
     let due = rig.input.next_tick().expect("the button waits");
     let minute = due - clock::now();
     assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&minute), "{minute:?}");
-    rig.input.arrange(pin(4), Edge::Both, Duration::from_nanos(1), Some(Level::High));
+    rig.input.arrange(pin(4), Edge::Both, Duration::from_nanos(1));
+    rig.input.know(pin(4), Level::High);
     rig.edge(4, Level::Low, clock::monotonic_ns() - 1);
     rig.input.tick(clock::now());
     assert_eq!(rig.told(), [("button".to_owned(), Level::Low, 1, 0)]);
@@ -105,7 +106,8 @@ fn a_line_arranged_anew_tells_first_what_it_had_counted() {
     let rig = Rig::new(&config(), true);
     (0..5).for_each(|_| rig.edge(17, Level::High, clock::monotonic_ns()));
     rig.take();
-    rig.input.arrange(pin(17), Edge::Falling, Duration::ZERO, Some(Level::High));
+    rig.input.arrange(pin(17), Edge::Falling, Duration::ZERO);
+    rig.input.know(pin(17), Level::High);
     assert_eq!(rig.told(), [("GPIO17".to_owned(), Level::High, 3, 0)]);
     rig.edge(17, Level::High, clock::monotonic_ns());
     assert_eq!(rig.told(), [], "only falling edges count now");
@@ -125,7 +127,7 @@ fn a_hub_without_room_is_asked_again_without_waiting() {
     rig.edge(4, Level::High, clock::monotonic_ns());
     assert_eq!(rig.told().len(), 1, "one line's loss is not another's");
     rig.edge(17, Level::Low, clock::monotonic_ns());
-    rig.input.arrange(pin(17), Edge::Both, Duration::ZERO, None);
+    rig.input.arrange(pin(17), Edge::Both, Duration::ZERO);
     assert_eq!(rig.told(), [("GPIO17".to_owned(), Level::Low, 1, 2)]);
 }
 

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{json, text};
-use crate::types::line::{Bias, Level, LineSetting};
+use crate::types::line::{Bias, Duty, Level, LineSetting};
 
 /// A configuration that is valid in itself. What an input or an output cannot do without may still be missing:
 /// Endrpi reports that later than everything else.
@@ -13,7 +13,7 @@ pub struct Configuration(Draft);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Draft {
     Input(Option<Bias>),
-    Output(Option<Level>),
+    Output(Option<LineSetting>),
 }
 
 /// What is wrong with one field, in pydantic's words.
@@ -36,8 +36,8 @@ impl Configuration {
         };
         match (is_output(io), number(state), bias(pull)) {
             (Ok(false), Ok(_), Ok(bias)) => Ok(Configuration(Draft::Input(bias))),
-            (Ok(true), Ok(number), Ok(_)) => match number.map(level).transpose() {
-                Ok(level) => Ok(Configuration(Draft::Output(level))),
+            (Ok(true), Ok(number), Ok(_)) => match number.map(output).transpose() {
+                Ok(setting) => Ok(Configuration(Draft::Output(setting))),
                 Err(fault) => Err(vec![fault]),
             },
             (io, state, pull) => Err([io.err(), state.err(), pull.err()].into_iter().flatten().collect()),
@@ -51,7 +51,7 @@ impl Configuration {
     pub fn setting(self) -> Result<LineSetting, &'static str> {
         match self.0 {
             Draft::Input(bias) => bias.map(|bias| LineSetting::Input { bias }).ok_or(text::NO_PULL),
-            Draft::Output(level) => level.map(|level| LineSetting::Output { level }).ok_or(text::NO_STATE),
+            Draft::Output(setting) => setting.ok_or(text::NO_STATE),
         }
     }
 }
@@ -93,11 +93,13 @@ fn number(state: Option<&RawValue>) -> Result<Option<f64>, Fault> {
     number.map(Some).ok_or(Fault { field: Some("state"), text: "value is not a valid float" })
 }
 
-/// The pins are digital: whatever is not nothing is high, and reads back as 1.0.
-fn level(state: f64) -> Result<Level, Fault> {
+/// Off, on, or a share of the time, which only a line configured for PWM can have.
+fn output(state: f64) -> Result<LineSetting, Fault> {
     let fault = |text| Err(Fault { field: Some("state"), text });
-    match state {
-        0.0..=1.0 => Ok(Level::from_bool(state > 0.0)),
+    match (state, Duty::from_fraction(state)) {
+        (0.0, _) => Ok(LineSetting::Output { level: Level::Low }),
+        (1.0, _) => Ok(LineSetting::Output { level: Level::High }),
+        (_, Some(duty)) => Ok(LineSetting::Fraction { duty }),
         _ if state < 0.0 => fault("ensure this value is greater than or equal to 0"),
         _ if state > 1.0 => fault("ensure this value is less than or equal to 1"),
         _ => fault("value is not a valid float"),
@@ -118,13 +120,15 @@ mod tests {
     fn valid_configurations_become_settings_or_say_what_they_lack() {
         let input = |bias| Ok(Ok(LineSetting::Input { bias }));
         let output = |level| Ok(Ok(LineSetting::Output { level }));
+        let fraction = |share| Ok(Ok(LineSetting::Fraction { duty: Duty::from_fraction(share).expect("0 to 1") }));
         let table = [
             (r#"{"io":"INPUT","pull":"UP"}"#, input(Bias::Up)),
             (r#"{"io":"INPUT","pull":"DOWN","state":7}"#, input(Bias::Down)),
             (r#"{"pull":"FLOATING","io":"\u0049NPUT","state":null,"x":[]}"#, input(Bias::Floating)),
             (r#"{"io":"OUTPUT","state":0}"#, output(Level::Low)),
             (r#"{"io":"OUTPUT","state":-0.0}"#, output(Level::Low)),
-            (r#"{"io":"OUTPUT","state":0.001,"pull":"DOWN"}"#, output(Level::High)),
+            (r#"{"io":"OUTPUT","state":0.001,"pull":"DOWN"}"#, fraction(0.001)),
+            (r#"{"io":"OUTPUT","state":"0.25"}"#, fraction(0.25)),
             (r#"{"io":"OUTPUT","state":1.0,"pull":null}"#, output(Level::High)),
             (r#"{"io":"OUTPUT","state":" 1e0 "}"#, output(Level::High)),
             (r#"{"io":"OUTPUT","state":"0"}"#, output(Level::Low)),

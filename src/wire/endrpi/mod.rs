@@ -1,11 +1,12 @@
 //! The Endrpi dialect: requests and replies of the WebSocket at `/`, and the bodies of its REST twin.
 //!
 //! `request` decides what a message asks for (or why it asks for nothing), `params` and `configuration` read its
-//! details; `reply` writes the answers and the events, `rest` the same models without the envelope. `json` and
+//! details; `reply` writes the answers and the events (`model` and `line` what is in them), `rest` the same models without the envelope. `json` and
 //! `write` are the plumbing. Nothing here acts.
 
 mod configuration;
 mod json;
+mod line;
 mod model;
 mod params;
 mod reply;
@@ -16,10 +17,18 @@ mod write;
 pub use configuration::Configuration;
 pub use model::{Data, System};
 pub use reply::{event, failure, success};
-pub use request::{ActionName, Call, Refusal, Request, parse};
+pub use request::{ActionName, Call, Known, Refusal, Request, parse};
 
 /// What a successful UPDATE_PIN_CONFIGURATIONS answers as its `data`.
 pub const PINS_UPDATED: &str = "Pin configurations updated";
+
+/// What a successful RELEASE_LEASE answers.
+pub const LEASE_RELEASED: &str = "Lease released";
+/// What a successful CANCEL_SEQUENCE answers.
+pub const SEQUENCE_CANCELLED: &str = "Sequence cancelled";
+
+/// What DEBUG_PANIC answers where it does not end the session itself.
+pub const PANIC_ASKED: &str = "The thread will panic";
 
 /// Texts of the protocol's refusals, in the order in which they are considered.
 mod text {

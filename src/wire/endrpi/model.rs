@@ -1,7 +1,9 @@
 //! Endrpi's models, member by member in the documented order.
 
+use super::line;
 use super::write::{float, member, put, string};
-use crate::types::line::{BackendInfo, Bias, Direction, Level, LineState};
+use crate::types::line::{BackendInfo, LineState, Pwm};
+use crate::types::output::{Lease, LineReport, Started};
 use crate::types::reading::{Frequency, Memory, Platform, Temperature, Throttle, Uptime};
 
 /// What a reply carries.
@@ -16,6 +18,11 @@ pub enum Data<'a> {
     System(System<'a>),
     /// Lines by the names they were asked by.
     Pins(&'a [(String, LineState)]),
+    /// The same, with all that is known.
+    Lines(&'a [(String, LineReport)]),
+    Lease(&'a Lease),
+    Sequence(&'a Started),
+    Pwm(&'a Pwm),
     Text(&'a str),
 }
 
@@ -57,29 +64,13 @@ pub fn model(out: &mut Vec<u8>, data: Data<'_>) {
         }
         Data::Platform(platform, gpio) => self::platform(out, platform, gpio),
         Data::System(system) => self::system(out, system),
-        Data::Pins(pins) => self::pins(out, pins),
+        Data::Pins(pins) => named(out, pins, line::pin),
+        Data::Lines(reports) => named(out, reports, line::report),
+        Data::Lease(lease) => line::lease(out, lease),
+        Data::Sequence(started) => line::sequence(out, started),
+        Data::Pwm(pwm) => line::pwm(out, pwm),
         Data::Text(text) => string(out, text),
     }
-}
-
-/// Appends a PinConfiguration; what is not known is `null`.
-pub fn pin(out: &mut Vec<u8>, line: &LineState) {
-    out.extend(match line.direction {
-        Some(Direction::Input) => b"{\"io\":\"INPUT\",\"state\":".as_slice(),
-        Some(Direction::Output) => b"{\"io\":\"OUTPUT\",\"state\":",
-        None => b"{\"io\":null,\"state\":",
-    });
-    out.extend(match line.level {
-        Some(Level::High) => b"1.0".as_slice(),
-        Some(Level::Low) => b"0.0",
-        None => b"null",
-    });
-    out.extend(match line.bias {
-        Some(Bias::Up) => b",\"pull\":\"UP\"}".as_slice(),
-        Some(Bias::Down) => b",\"pull\":\"DOWN\"}",
-        Some(Bias::Floating) => b",\"pull\":\"FLOATING\"}",
-        None => b",\"pull\":null}",
-    });
 }
 
 fn measurement(out: &mut Vec<u8>, quantity: f64, prefix: &str, unit: &str) {
@@ -154,15 +145,16 @@ fn system(out: &mut Vec<u8>, system: System<'_>) {
     out.push(b'}');
 }
 
-fn pins(out: &mut Vec<u8>, pins: &[(String, LineState)]) {
+/// An object of lines by the names they were asked by.
+fn named<T>(out: &mut Vec<u8>, lines: &[(String, T)], model: fn(&mut Vec<u8>, &T)) {
     out.push(b'{');
-    for (number, (name, line)) in pins.iter().enumerate() {
+    for (number, (name, line)) in lines.iter().enumerate() {
         if number > 0 {
             out.push(b',');
         }
         string(out, name);
         out.push(b':');
-        pin(out, line);
+        model(out, line);
     }
     out.push(b'}');
 }

@@ -1,4 +1,6 @@
-//! The parameters of each action that has any.
+//! The parameters of each action that has any; `output` has those of leases, sequences and PWM.
+
+pub mod output;
 
 use std::borrow::Cow;
 

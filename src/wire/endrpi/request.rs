@@ -5,8 +5,11 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+use super::params::output;
 use super::{json, params, text};
-use crate::types::line::{Level, LineSetting, Pin};
+use crate::types::debug::Victim;
+use crate::types::line::{Duty, Level, LineSetting, Pin};
+use crate::types::output::{LeaseWish, Sequence};
 use crate::types::topic::Pattern;
 
 /// A request that can be carried out.
@@ -46,6 +49,22 @@ pub enum Call {
         pin: Pin,
         level: Level,
     },
+    /// As [`Call::ReadPins`], never empty.
+    ReadLines(Vec<(String, Pin)>),
+    Lease(LeaseWish),
+    RenewLease(String),
+    ReleaseLease(String),
+    /// A pulse, blinking, or any steps.
+    Play(Sequence),
+    Cancel(String),
+    /// In hertz.
+    SetPwm {
+        pin: Pin,
+        frequency: f64,
+        duty: Duty,
+    },
+    /// Only where debug actions are allowed.
+    DebugPanic(Victim),
     /// Never empty.
     Subscribe(Vec<Pattern>),
     /// Empty for everything subscribed.
@@ -69,6 +88,14 @@ impl fmt::Debug for Call {
             Call::ReadPins(pins) => f.debug_tuple("ReadPins").field(pins).finish(),
             Call::UpdatePins(settings) => f.debug_tuple("UpdatePins").field(settings).finish(),
             Call::SimulateInput { pin, level } => write!(f, "SimulateInput({pin}, {level:?})"),
+            Call::ReadLines(pins) => f.debug_tuple("ReadLines").field(pins).finish(),
+            Call::Lease(wish) => f.debug_tuple("Lease").field(wish).finish(),
+            Call::RenewLease(id) => f.debug_tuple("RenewLease").field(id).finish(),
+            Call::ReleaseLease(id) => f.debug_tuple("ReleaseLease").field(id).finish(),
+            Call::Play(sequence) => f.debug_tuple("Play").field(sequence).finish(),
+            Call::Cancel(id) => f.debug_tuple("Cancel").field(id).finish(),
+            Call::SetPwm { pin, frequency, duty } => write!(f, "SetPwm({pin}, {frequency}, {duty:?})"),
+            Call::DebugPanic(victim) => f.debug_tuple("DebugPanic").field(victim).finish(),
             Call::Subscribe(topics) => f.debug_tuple("Subscribe").field(topics).finish(),
             Call::Unsubscribe(topics) => f.debug_tuple("Unsubscribe").field(topics).finish(),
             Call::Auth { .. } => f.write_str("Auth(…)"),
@@ -86,20 +113,29 @@ pub struct Refusal<'a> {
     pub message: Cow<'static, str>,
 }
 
-/// Reads a message, text or binary. `resolve` knows the names of lines.
+/// What of the daemon decides how a message is read.
+#[derive(Clone, Copy)]
+pub struct Known<'r> {
+    /// The line with this name.
+    pub resolve: &'r dyn Fn(&str) -> Option<Pin>,
+    /// Whether there are actions that harm the daemon on purpose.
+    pub debug_actions: bool,
+}
+
+/// Reads a message, text or binary.
 ///
 /// # Errors
 /// The first reason, in Endrpi's order, why this is no request.
-pub fn parse<'a>(text: &'a [u8], resolve: &dyn Fn(&str) -> Option<Pin>) -> Result<Request<'a>, Refusal<'a>> {
+pub fn parse<'a>(text: &'a [u8], known: Known<'_>) -> Result<Request<'a>, Refusal<'a>> {
     let Ok(text) = std::str::from_utf8(text) else { return Err(Refusal::new(text::INVALID_MESSAGE)) };
     if let Some(envelope) = json::pick(text, MEMBERS) {
-        return decide(envelope, resolve);
+        return decide(envelope, known);
     }
     if json::is_json(text) {
         return Err(Refusal::new(text::MISSING_ACTION));
     }
     match json::without_python_constants(text) {
-        Some(patched) => decide_patched(text, &patched, resolve),
+        Some(patched) => decide_patched(text, &patched, known),
         None => Err(Refusal::new(text::INVALID_MESSAGE)),
     }
 }
@@ -117,8 +153,11 @@ const MEMBERS: [&str; 3] = ["action", "id", "params"];
 type Resolve<'r> = &'r dyn Fn(&str) -> Option<Pin>;
 type Make = fn(Option<&RawValue>, Resolve<'_>) -> Result<Call, Cow<'static, str>>;
 
+/// No action at all where debug actions are not allowed.
+const DEBUG_PANIC: &str = "DEBUG_PANIC";
+
 /// Every action, under each of its names.
-const ACTIONS: [(&str, Make); 20] = [
+const ACTIONS: [(&str, Make); 30] = [
     ("READ_MEMORY", |_, _| Ok(Call::Memory)),
     ("GET_MEMORY", |_, _| Ok(Call::Memory)),
     ("READ_TEMPERATURE", |_, _| Ok(Call::Temperature)),
@@ -136,29 +175,41 @@ const ACTIONS: [(&str, Make); 20] = [
     ("READ_PIN_CONFIGURATIONS", params::read_pins),
     ("UPDATE_PIN_CONFIGURATIONS", params::update_pins),
     ("SIMULATE_INPUT", params::simulate_input),
+    ("READ_LINES", output::read_lines),
+    ("LEASE_PINS", output::lease_pins),
+    ("RENEW_LEASE", |params, _| output::renew_lease(params)),
+    ("RELEASE_LEASE", |params, _| output::release_lease(params)),
+    ("PULSE_PIN", output::pulse_pin),
+    ("BLINK_PIN", output::blink_pin),
+    ("PLAY_PINS", output::play_pins),
+    ("CANCEL_SEQUENCE", |params, _| output::cancel_sequence(params)),
+    ("SET_PWM", output::set_pwm),
+    (DEBUG_PANIC, |params, _| output::debug_panic(params)),
     ("SUBSCRIBE", |params, _| params::subscribe(params)),
     ("UNSUBSCRIBE", |params, _| params::unsubscribe(params)),
     ("AUTH", |params, _| params::auth(params)),
 ];
 
-fn decide<'a>([action, id, params]: Envelope<'a>, resolve: Resolve<'_>) -> Result<Request<'a>, Refusal<'a>> {
-    let (name, make) = known_action(action).map_err(|message| Refusal { id, ..Refusal::new(message) })?;
-    match make(params, resolve) {
+fn decide<'a>([action, id, params]: Envelope<'a>, known: Known<'_>) -> Result<Request<'a>, Refusal<'a>> {
+    let (name, make) =
+        known_action(action, known.debug_actions).map_err(|message| Refusal { id, ..Refusal::new(message) })?;
+    match make(params, known.resolve) {
         Ok(call) => Ok(Request { action: name, id, call }),
         Err(message) => Err(Refusal { action: Some(name), id, message }),
     }
 }
 
-fn known_action(action: Option<&RawValue>) -> Result<(ActionName, Make), &'static str> {
+fn known_action(action: Option<&RawValue>, debug_actions: bool) -> Result<(ActionName, Make), &'static str> {
     let action = action.filter(|action| action.get().starts_with('"') && action.get() != "\"\"");
     let name = json::string(action.ok_or(text::MISSING_ACTION)?).ok_or(text::INVALID_ACTION)?;
-    let known = ACTIONS.iter().find(|(known, _)| *known == name);
+    let mut actions = ACTIONS.iter().filter(|(known, _)| debug_actions || *known != DEBUG_PANIC);
+    let known = actions.find(|(known, _)| *known == name);
     known.map(|(name, make)| (ActionName(name), *make)).ok_or(text::INVALID_ACTION)
 }
 
 /// Decides on the message with its Python constants replaced, and takes the id from the original: what a client
 /// gets back must be what it sent (an id that is itself no JSON cannot be sent back at all).
-fn decide_patched<'a>(text: &'a str, patched: &str, resolve: Resolve<'_>) -> Result<Request<'a>, Refusal<'a>> {
+fn decide_patched<'a>(text: &'a str, patched: &str, known: Known<'_>) -> Result<Request<'a>, Refusal<'a>> {
     let Some(envelope) = json::pick(patched, MEMBERS) else {
         let valid = json::is_json(patched);
         return Err(Refusal::new(if valid { text::MISSING_ACTION } else { text::INVALID_MESSAGE }));
@@ -167,7 +218,7 @@ fn decide_patched<'a>(text: &'a str, patched: &str, resolve: Resolve<'_>) -> Res
         let start = id.get().as_ptr() as usize - patched.as_ptr() as usize;
         serde_json::from_str(text.get(start..start + id.get().len())?).ok()
     };
-    match decide(envelope, resolve) {
+    match decide(envelope, known) {
         Ok(Request { action, id, call }) => Ok(Request { action, id: id.and_then(original), call }),
         Err(Refusal { action, id, message }) => Err(Refusal { action, id: id.and_then(original), message }),
     }

@@ -1,7 +1,11 @@
 //! Bodies of the REST twin: the same models without the envelope.
 
-use super::{Configuration, Data, json, model, write};
-use crate::types::line::LineState;
+use std::borrow::Cow;
+
+use super::params::output;
+use super::{Configuration, Data, json, line, model, write};
+use crate::types::line::{Duty, LineState, Pin};
+use crate::types::output::{LineReport, Sequence};
 
 /// Appends a bare model: `GET /system…`, and with [`Data::Pins`] `GET /pins`.
 pub fn model(out: &mut Vec<u8>, data: Data<'_>) {
@@ -10,7 +14,12 @@ pub fn model(out: &mut Vec<u8>, data: Data<'_>) {
 
 /// Appends the PinConfiguration of one line: `GET /pins/{id}`.
 pub fn pin(out: &mut Vec<u8>, line: &LineState) {
-    model::pin(out, line);
+    line::pin(out, line);
+}
+
+/// Appends all that is known of one line: `GET /lines/{id}`.
+pub fn report(out: &mut Vec<u8>, report: &LineReport) {
+    line::report(out, report);
 }
 
 /// Appends `{"message": …}`: what a PUT answers, and every error of `/system…` and `/pins…`.
@@ -54,6 +63,43 @@ pub fn put_body(body: &[u8]) -> Result<Configuration, String> {
         let faults: Vec<_> = faults.iter().map(|fault| (fault.field.unwrap_or_default(), fault.text)).collect();
         validation_errors(&faults)
     })
+}
+
+/// Reads the body of `POST /pins/{id}/pulse`: PULSE_PIN's parameters without the pin.
+///
+/// # Errors
+/// The message of the 400.
+pub fn pulse_body(pin: Pin, body: &[u8]) -> Result<Sequence, String> {
+    output::pulse(pin, object(body)?).map_err(Cow::into_owned)
+}
+
+/// Reads the body of `POST /pins/{id}/blink`: BLINK_PIN's parameters without the pin.
+///
+/// # Errors
+/// The message of the 400.
+pub fn blink_body(pin: Pin, body: &[u8]) -> Result<Sequence, String> {
+    output::blink(pin, object(body)?).map_err(Cow::into_owned)
+}
+
+/// Reads the body of `POST /sequences`: PLAY_PINS' parameters.
+///
+/// # Errors
+/// The message of the 400.
+pub fn play_body(body: &[u8], resolve: &dyn Fn(&str) -> Option<Pin>) -> Result<Sequence, String> {
+    output::play(object(body)?, resolve).map_err(Cow::into_owned)
+}
+
+/// Reads the body of `POST /pins/{id}/pwm`: SET_PWM's parameters without the pin.
+///
+/// # Errors
+/// The message of the 400.
+pub fn pwm_body(body: &[u8]) -> Result<(f64, Duty), String> {
+    output::pwm(object(body)?).map_err(Cow::into_owned)
+}
+
+fn object(body: &[u8]) -> Result<&str, String> {
+    let text = std::str::from_utf8(body).ok().filter(|text| json::members(text, |_, _| Some(())).is_some());
+    text.ok_or_else(|| "The body is no JSON object".into())
 }
 
 /// Pydantic's text of the faults of these fields, with its line breaks taken out as Endrpi does.
@@ -131,9 +177,11 @@ mod tests {
 
     #[test]
     fn a_valid_put_body_becomes_a_setting_or_lacks_one_thing() {
+        let half = Duty::from_fraction(0.5).expect("0 to 1");
         let table = [
             (r#"{"io":"INPUT","pull":"UP"}"#, Ok(LineSetting::Input { bias: Bias::Up })),
-            (r#"{"io":"OUTPUT","state":0.5}"#, Ok(LineSetting::Output { level: Level::High })),
+            (r#"{"io":"OUTPUT","state":0.5}"#, Ok(LineSetting::Fraction { duty: half })),
+            (r#"{"io":"OUTPUT","state":1}"#, Ok(LineSetting::Output { level: Level::High })),
             (r#"{"io":"INPUT"}"#, Err("No pull specified for input pin configuration")),
             (r#"{"io":"OUTPUT"}"#, Err("No state specified for output pin configuration")),
         ];

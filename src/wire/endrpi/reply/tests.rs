@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::super::model::{System, pin};
+use super::super::line::{self as lines, pin};
+use super::super::model::System;
 use super::*;
-use crate::types::event::{Body, NodeStatus};
-use crate::types::line::{BackendInfo, Bias, Direction, Level, LineState, Pin};
+use crate::types::event::{Body, Edges, LineChange, LineChangeKind, NodeStatus};
+use crate::types::line::{BackendInfo, Bias, Direction, Duty, Level, LineState, Pin, Pwm, PwmSource};
+use crate::types::output::{EdgeCounters, Lease, LineReport, Started};
 use crate::types::reading::{Frequency, Memory, Platform, Temperature, Throttle, Uptime};
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -125,6 +127,81 @@ fn lines_say_what_they_are_and_null_for_what_is_not_known() {
     }
 }
 
+fn pwm() -> Pwm {
+    let duty = Duty::from_fraction(0.25).expect("0 to 1");
+    Pwm { frequency: 100.0, duty, source: PwmSource::Software }
+}
+
+#[test]
+fn what_endrpi_does_not_know_of_a_line_is_told_where_there_is_something_to_tell() {
+    let plain = line(Direction::Output, Level::High, Bias::Down);
+    let table = [
+        (
+            LineState { consumer: Some("spi0 \"CS1\"".into()), ..plain.clone() },
+            r#"{"io":"OUTPUT","state":1.0,"pull":"DOWN","consumer":"spi0 \"CS1\""}"#,
+        ),
+        (
+            LineState { active_low: true, ..plain.clone() },
+            r#"{"io":"OUTPUT","state":1.0,"pull":"DOWN","activeLow":true}"#,
+        ),
+        (
+            LineState { pwm: Some(pwm()), ..plain.clone() },
+            r#"{"io":"OUTPUT","state":0.25,"pull":"DOWN","pwm":{"frequency":100.0,"duty":0.25,"source":"software"}}"#,
+        ),
+        (LineState { direction: None, level: None, bias: None, ..plain }, r#"{"io":null,"state":null,"pull":null}"#),
+    ];
+    for (line, expected) in table {
+        assert_eq!(written(|out| pin(out, &line)), expected);
+    }
+}
+
+#[test]
+fn a_report_says_all_and_null_for_what_is_not() {
+    let idle = LineReport {
+        pin: Pin::new(17).expect("a BCM number below 28"),
+        resource: "relay".into(),
+        state: line(Direction::Input, Level::Low, Bias::Up),
+        held: false,
+        allowed: true,
+        safe: "low",
+        leased_by: None,
+        sequence: None,
+        edges: EdgeCounters::default(),
+    };
+    let busy = LineReport {
+        state: LineState { pwm: Some(pwm()), consumer: Some("x".into()), active_low: true, ..idle.state.clone() },
+        held: true,
+        allowed: false,
+        leased_by: Some("panel".into()),
+        sequence: Some("s1".into()),
+        edges: EdgeCounters { rising: 4, falling: 3, lost: 2, summarised: 1 },
+        ..idle.clone()
+    };
+    let idle_text = r#"{"resource":"relay","pin":17,"io":"INPUT","state":0.0,"pull":"UP","activeLow":false,"held":false,"allowed":true,"consumer":null,"safe":"low","leasedBy":null,"sequence":null,"pwm":null,"edges":{"rising":0,"falling":0,"lost":0,"summarised":0}}"#;
+    let busy_text = r#"{"resource":"relay","pin":17,"io":"INPUT","state":0.25,"pull":"UP","activeLow":true,"held":true,"allowed":false,"consumer":"x","safe":"low","leasedBy":"panel","sequence":"s1","pwm":{"frequency":100.0,"duty":0.25,"source":"software"},"edges":{"rising":4,"falling":3,"lost":2,"summarised":1}}"#;
+    assert_eq!(written(|out| lines::report(out, &idle)), idle_text);
+    let both = [("17".to_owned(), idle), ("relay".to_owned(), busy)];
+    let expected = format!(r#"{{"17":{idle_text},"relay":{busy_text}}}"#);
+    assert_eq!(written(|out| model(out, Data::Lines(&both))), expected);
+}
+
+#[test]
+fn our_own_actions_answer_with_what_was_granted() {
+    let pins = [17, 4].into_iter().filter_map(Pin::new).collect();
+    let lease = Lease { id: "l1".into(), pins, lease: Duration::from_secs(5), grace: Duration::from_millis(1_500) };
+    let endless = Started { id: "s1".into(), duration: None };
+    let short = Started { duration: Some(Duration::from_millis(100)), ..endless.clone() };
+    let table = [
+        (Data::Lease(&lease), r#"{"lease":"l1","pins":["GPIO17","GPIO4"],"leaseSeconds":5.0,"graceSeconds":1.5}"#),
+        (Data::Sequence(&endless), r#"{"sequence":"s1","durationSeconds":null}"#),
+        (Data::Sequence(&short), r#"{"sequence":"s1","durationSeconds":0.1}"#),
+        (Data::Pwm(&pwm()), r#"{"frequency":100.0,"duty":0.25,"source":"software"}"#),
+    ];
+    for (data, expected) in table {
+        assert_eq!(written(|out| model(out, data)), expected);
+    }
+}
+
 #[test]
 fn failures_come_in_both_styles_with_the_id_last() {
     let id: &RawValue = serde_json::from_str("[1, \"x\"]").expect("valid JSON");
@@ -195,6 +272,28 @@ fn events_are_passive_messages() {
     let resource: Arc<str> = "porch-lamp".into();
     let pin = Pin::new(23).expect("a BCM number below 28");
     let gpio = |pwm_duty| Body::GpioState { resource: resource.clone(), pin, level: Level::Low, pwm_duty, edges: None };
+    let edges = |count, period, lost, seqno| Body::GpioState {
+        resource: resource.clone(),
+        pin,
+        level: Level::High,
+        pwm_duty: None,
+        edges: Some(Edges { count, period, lost, monotonic_ns: 12_345_678_901, seqno }),
+    };
+    let change = LineChange {
+        kind: LineChangeKind::Requested,
+        consumer: Some("gpiomon".into()),
+        direction: Some(Direction::Input),
+        bias: None,
+        active_low: false,
+    };
+    let released = LineChange { kind: LineChangeKind::Released, consumer: None, direction: None, ..change.clone() };
+    let line = |change| Body::GpioLine { resource: resource.clone(), pin, change };
+    let lease = Body::GpioLease {
+        lease: "l1".into(),
+        holder: "panel".into(),
+        lines: vec![(resource.clone(), pin), ("GPIO4".into(), Pin::new(4).expect("a BCM number below 28"))],
+        reason: "not renewed",
+    };
     let log = Body::Log { level: log::Level::Warn, target: "front".into(), message: "full \"up\"".into() };
     let published =
         Body::Published { event: "door".into(), data: "{\"open\":1}".into(), action: None, created_at: None };
@@ -207,6 +306,36 @@ fn events_are_passive_messages() {
             r#"{"node_id":"pi","status":"ready"}"#,
         ),
         (log, "system.log.created", r#"{"level":"warn","message":"full \"up\"","target":"front"}"#),
+        (
+            edges(1, None, 0, Some((7, 3))),
+            "gpio.state.changed",
+            r#"{"resource":"porch-lamp","pin":23,"state":"high","edge":"rising","monotonic_ns":12345678901,"seqno":7,"line_seqno":3}"#,
+        ),
+        (
+            edges(0, None, 5, None),
+            "gpio.state.changed",
+            r#"{"resource":"porch-lamp","pin":23,"state":"high","monotonic_ns":12345678901,"lost":5}"#,
+        ),
+        (
+            edges(240, Some(Duration::from_millis(100)), 0, None),
+            "gpio.state.changed",
+            r#"{"resource":"porch-lamp","pin":23,"state":"high","edge":"rising","monotonic_ns":12345678901,"edges":240,"period_ms":100}"#,
+        ),
+        (
+            line(change),
+            "gpio.line.changed",
+            r#"{"resource":"porch-lamp","pin":23,"change":"requested","consumer":"gpiomon","io":"INPUT","pull":null,"active_low":false}"#,
+        ),
+        (
+            line(released),
+            "gpio.line.changed",
+            r#"{"resource":"porch-lamp","pin":23,"change":"released","consumer":null,"io":null,"pull":null,"active_low":false}"#,
+        ),
+        (
+            lease,
+            "gpio.lease.expired",
+            r#"{"lease":"l1","holder":"panel","resource":"porch-lamp","pins":[23,4],"resources":["porch-lamp","GPIO4"],"reason":"not renewed"}"#,
+        ),
         (published, "door", r#""{\"open\":1}""#),
     ];
     for (body, topic, data) in table {

@@ -7,12 +7,14 @@ fn resolve(name: &str) -> Option<Pin> {
     if name == "led-1" { Pin::new(17) } else { Pin::parse(name) }
 }
 
+const KNOWN: Known<'_> = Known { resolve: &resolve, debug_actions: true };
+
 fn pin(bcm: u8) -> Pin {
     Pin::new(bcm).expect("a BCM number below 28")
 }
 
 fn call(text: &str) -> Call {
-    match parse(text.as_bytes(), &resolve) {
+    match parse(text.as_bytes(), KNOWN) {
         Ok(request) => request.call,
         Err(refusal) => panic!("{text} was refused: {refusal:?}"),
     }
@@ -20,7 +22,7 @@ fn call(text: &str) -> Call {
 
 /// Echoed action, echoed id and message of a message that must be refused.
 fn refusal(text: &[u8]) -> (Option<&str>, Option<&str>, String) {
-    match parse(text, &resolve) {
+    match parse(text, KNOWN) {
         Ok(request) => panic!("{} was accepted: {request:?}", String::from_utf8_lossy(text)),
         Err(Refusal { action, id, message }) => {
             (action.map(ActionName::as_str), id.map(RawValue::get), message.into_owned())
@@ -42,7 +44,7 @@ fn every_telemetry_action_has_two_names_and_is_echoed_as_sent() {
     for (name, expected) in table {
         for verb in ["READ", "GET"] {
             let text = format!(r#"{{"action":"{verb}_{name}","params":[1],"more":{{}}}}"#);
-            let request = parse(text.as_bytes(), &resolve).expect("a known action");
+            let request = parse(text.as_bytes(), KNOWN).expect("a known action");
             assert_eq!((request.action.as_str(), request.call), (format!("{verb}_{name}").as_str(), expected.clone()));
         }
     }
@@ -135,6 +137,7 @@ fn pin_parameters_are_refused_in_endrpis_order() {
         ("UPDATE", r#"{"pins":{"GPIO17":{"io":"OUTPUT","state":"nan"}}}"#, INVALID),
         ("UPDATE", r#"{"pins":{"GPIO17":{"io":"INPUT"},"GPIO4":{"io":"OUTPUT","state":5}}}"#, INVALID),
         ("UPDATE", r#"{"pins":{"17":{"io":"OUTPUT","state":1},"pin11":{"io":"OUTPUT","state":0}}}"#, INVALID),
+        ("UPDATE", r#"{"pins":{"17":{"io":"OUTPUT","state":1},"pin11":{"io":"OUTPUT","state":0.2}}}"#, INVALID),
         ("UPDATE", r#"{"pins":{}}"#, NO_PINS),
         ("UPDATE", r#"{"pins":{"GPIO17":{"io":"INPUT"}}}"#, NO_PULL),
         ("UPDATE", r#"{"pins":{"GPIO17":{"io":"OUTPUT","pull":"UP"}}}"#, NO_STATE),
@@ -172,11 +175,12 @@ fn lines_are_read_under_the_names_sent() {
 #[test]
 fn lines_are_updated_once_each_and_the_last_of_equal_names_counts() {
     let high = LineSetting::Output { level: Level::High };
+    let half = LineSetting::Fraction { duty: Duty::from_fraction(0.5).expect("0 to 1") };
     let up = LineSetting::Input { bias: Bias::Up };
     let table = [
         (r#"{"GPIO17":{"io":"OUTPUT","state":1}}"#, vec![(17, high)]),
-        (r#"{"led-1":{"io":"OUTPUT","state":0.5},"4":{"io":"INPUT","pull":"UP"}}"#, vec![(17, high), (4, up)]),
-        (r#"{"17":{"io":"OUTPUT","state":1},"pin11":{"io":"OUTPUT","state":0.2}}"#, vec![(17, high)]),
+        (r#"{"led-1":{"io":"OUTPUT","state":0.5},"4":{"io":"INPUT","pull":"UP"}}"#, vec![(17, half), (4, up)]),
+        (r#"{"17":{"io":"OUTPUT","state":1},"pin11":{"io":"OUTPUT","state":1.0}}"#, vec![(17, high)]),
         (
             r#"{"GPIO17":{"io":"?"},"GPIO4":{"io":"INPUT","pull":"UP"},"GPIO17":{"io":"OUTPUT","state":1}}"#,
             vec![(17, high), (4, up)],
@@ -244,12 +248,24 @@ fn the_extensions_are_understood() {
 }
 
 #[test]
+fn debug_actions_are_unknown_where_they_are_not_allowed() {
+    for params in [r#"{"thread":"hub"}"#, "7"] {
+        let text = format!(r#"{{"action":"DEBUG_PANIC","id":3,"params":{params}}}"#);
+        let known = Known { debug_actions: false, ..KNOWN };
+        let refusal = parse(text.as_bytes(), known).expect_err("not allowed");
+        assert_eq!((refusal.action, refusal.id.map(RawValue::get)), (None, Some("3")));
+        assert_eq!(refusal.message, text::INVALID_ACTION);
+    }
+    assert_eq!(call(r#"{"action":"DEBUG_PANIC","params":{"thread":"hub"}}"#), Call::DebugPanic(Victim::Hub));
+}
+
+#[test]
 fn an_id_of_any_type_comes_back_as_it_was_sent() {
     for id in
         ["1", "-1.50e3", "\"a\\u00e9\"", "null", "true", "[1, {\"x\": []}]", "{ }", "123456789012345678901234567890"]
     {
         let text = format!(r#"{{"id":"old","action":"READ_MEMORY","id": {id} }}"#);
-        let request = parse(text.as_bytes(), &resolve).expect("a known action");
+        let request = parse(text.as_bytes(), KNOWN).expect("a known action");
         assert_eq!(request.id.map(RawValue::get), Some(id));
         for (action, echoed) in [("\"x\"", None), ("\"AUTH\"", Some("AUTH")), ("1", None)] {
             let text = format!(r#"{{"action":{action},"id":{id}}}"#);
@@ -258,9 +274,9 @@ fn an_id_of_any_type_comes_back_as_it_was_sent() {
         }
     }
     let patched = br#"{"action":"READ_MEMORY","id":["NaN", 7],"x":[NaN, Infinity]}"#;
-    let request = parse(patched, &resolve).expect("Python would understand this");
+    let request = parse(patched, KNOWN).expect("Python would understand this");
     assert_eq!(request.id.map(RawValue::get), Some(r#"["NaN", 7]"#));
-    let request = parse(br#"{"action":"READ_MEMORY","id":NaN}"#, &resolve).expect("Python would understand this");
+    let request = parse(br#"{"action":"READ_MEMORY","id":NaN}"#, KNOWN).expect("Python would understand this");
     assert!(request.id.is_none());
 }
 
@@ -284,11 +300,20 @@ fn nesting_costs_no_stack() {
             assert_eq!(call(&text), Call::Memory);
             let text = format!(r#"{{"action":{value}}}"#);
             assert_eq!(refusal(text.as_bytes()).2, text::MISSING_ACTION);
-            for action in
-                ["READ_PIN_CONFIGURATIONS", "UPDATE_PIN_CONFIGURATIONS", "SIMULATE_INPUT", "SUBSCRIBE", "AUTH"]
-            {
+            for action in [
+                "READ_PIN_CONFIGURATIONS",
+                "UPDATE_PIN_CONFIGURATIONS",
+                "SIMULATE_INPUT",
+                "SUBSCRIBE",
+                "AUTH",
+                "LEASE_PINS",
+                "PLAY_PINS",
+            ] {
                 for params in [
                     value.clone(),
+                    format!(
+                        r#"{{"steps":[{{"at":0,"pins":{{"17":{value}}}}},{value}],"lease":{value},"pins":[[{value}]]}}"#
+                    ),
                     format!(r#"{{"pins":{value},"pin":{value},"level":{value},"topics":{value},"api_key":{value}}}"#),
                     format!(r#"{{"pins":[{value}],"pin":4,"level":{value},"topics":[{value}]}}"#),
                     format!(r#"{{"pins":{{"GPIO4":{{"io":{value},"state":{value},"pull":{value}}}}}}}"#),
@@ -307,13 +332,13 @@ fn nesting_costs_no_stack() {
 fn no_mutilation_of_a_message_upsets_the_parser() {
     let seed = r#"{"action":"UPDATE_PIN_CONFIGURATIONS","id":[1,"\u00e9"],"params":{"pins":{"17":{"io":"OUTPUT","state":NaN}}}}"#;
     for cut in 0..seed.len() {
-        let _ = parse(&seed.as_bytes()[..cut], &resolve);
+        let _ = parse(&seed.as_bytes()[..cut], KNOWN);
         for byte in [b'"', b'\\', b'{', b'}', b'[', b',', b'N', 0, 0x80, 0xff] {
             let mut text = seed.as_bytes().to_vec();
             text[cut] = byte;
-            let _ = parse(&text, &resolve);
+            let _ = parse(&text, KNOWN);
             text.insert(cut, byte);
-            let _ = parse(&text, &resolve);
+            let _ = parse(&text, KNOWN);
         }
     }
 }

@@ -1,0 +1,97 @@
+//! The exact text of events, and what clients of `/ws` send.
+
+use super::*;
+use crate::types::event::{LineChangeKind, NodeStatus};
+
+const AT: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    let text = String::from_utf8(out).expect("UTF-8");
+    serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    text
+}
+
+fn gpio(pwm_duty: Option<u8>) -> Event {
+    let pin = Pin::new(18).expect("a pin");
+    Event { at: AT, body: Body::GpioState { resource: "led-1".into(), pin, level: Level::High, pwm_duty, edges: None } }
+}
+
+#[test]
+fn documented_events_carry_their_ids_in_both_places() {
+    assert_eq!(
+        text(|out| event(out, &gpio(Some(75)))),
+        r#"{"type":"gpio.state.changed","timestamp":"1970-01-01T00:00:00.000Z","resource":"led-1","data":{"resource":"led-1","pin":18,"state":"high","pwm_duty":75}}"#
+    );
+    let status = Event { at: AT, body: Body::NodeStatus { node_id: "pi".into(), status: NodeStatus::Ready } };
+    assert_eq!(
+        text(|out| event(out, &status)),
+        r#"{"type":"node.status.changed","timestamp":"1970-01-01T00:00:00.000Z","node_id":"pi","data":{"node_id":"pi","status":"ready"}}"#
+    );
+    let resource: Arc<str> = "relay".into();
+    let pin = Pin::new(17).expect("a pin");
+    let change =
+        LineChange { kind: LineChangeKind::Released, consumer: None, direction: None, bias: None, active_low: true };
+    let body = Body::GpioLine { resource: resource.clone(), pin, change };
+    assert_eq!(
+        text(|out| event(out, &Event { at: AT, body })),
+        r#"{"type":"gpio.line.changed","timestamp":"1970-01-01T00:00:00.000Z","resource":"relay","data":{"resource":"relay","pin":17,"change":"released","consumer":null,"io":null,"pull":null,"active_low":true}}"#
+    );
+    let lines = vec![(resource, pin)];
+    let body = Body::GpioLease { lease: "l1".into(), holder: "panel".into(), lines, reason: "holder gone" };
+    assert_eq!(
+        text(|out| event(out, &Event { at: AT, body })),
+        r#"{"type":"gpio.lease.expired","timestamp":"1970-01-01T00:00:00.000Z","resource":"relay","data":{"lease":"l1","holder":"panel","resource":"relay","pins":[17],"resources":["relay"],"reason":"holder gone"}}"#
+    );
+    let body = Body::Log { level: log::Level::Error, target: "t".into(), message: "a \"b\"".into() };
+    assert_eq!(
+        text(|out| event(out, &Event { at: AT, body })),
+        r#"{"type":"system.log.created","timestamp":"1970-01-01T00:00:00.000Z","data":{"level":"error","message":"a \"b\"","target":"t"}}"#
+    );
+}
+
+#[test]
+fn pushes_of_the_code_dialect_have_its_payloads() {
+    let reading: serde_json::Value = serde_json::from_str(&text(|out| push(out, &gpio(None)))).expect("JSON");
+    assert_eq!(reading["type"], "gpio_reading");
+    assert_eq!(reading["payload"]["pin"], 18);
+    assert_eq!(reading["payload"]["value"], 1.0);
+    let status = Event { at: AT, body: Body::NodeStatus { node_id: "pi".into(), status: NodeStatus::Stopping } };
+    let status: serde_json::Value = serde_json::from_str(&text(|out| push(out, &status))).expect("JSON");
+    assert_eq!(status["payload"]["name"], "pi");
+    assert_eq!(status["payload"]["status"], "stopping");
+    let metrics = text(|out| system_metrics(out, 12.34, 50.0, 9, AT));
+    assert!(metrics.contains(r#""cpu_usage":12.3,"memory_usage":50.0,"goroutines":9"#), "{metrics}");
+}
+
+#[test]
+fn frames_are_read_with_the_code_s_error_texts() {
+    let ok = |text: &'static str| parse(text.as_bytes()).expect(text);
+    assert_eq!(ok(r#"{"type":"ping","request_id":"r1"}"#), Ask::Ping { request_id: Some("r1".into()) });
+    assert_eq!(
+        ok(r#"{"type":"ping","payload":null,"timestamp":"2026-03-02T08:15:30+01:00"}"#),
+        Ask::Ping { request_id: None }
+    );
+    assert_eq!(ok(r#"{"type":"subscribe","payload":{"topic":"gpio"}}"#), Ask::Subscribe { topic: "gpio".into() });
+    assert_eq!(ok(r#"{"type":"subscribe","payload":{}}"#), Ask::Subscribe { topic: String::new() });
+    assert_eq!(ok(r#"{"type":"unsubscribe","payload":{"topic":""}}"#), Ask::Unsubscribe { topic: String::new() });
+    assert_eq!(ok(r#"{"type":"auth","token":"k"}"#), Ask::Auth { key: "k".into() });
+    for (text, error) in [
+        ("", "Invalid message format"),
+        ("[]", "Invalid message format"),
+        (r#"["ping"]"#, "Invalid message format"),
+        ("null", "Invalid message format"),
+        (r#"{"type":1}"#, "Invalid message format"),
+        (r#"{"type":"ping","timestamp":"now"}"#, "Invalid message format"),
+        (r#"{"type":"ping","timestamp":5}"#, "Invalid message format"),
+        (r#"{"type":"subscribe"}"#, "Invalid subscribe message"),
+        (r#"{"type":"subscribe","payload":"gpio"}"#, "Invalid subscribe message"),
+        (r#"{"type":"subscribe","payload":["gpio"]}"#, "Invalid subscribe message"),
+        (r#"{"type":"unsubscribe","payload":null}"#, "Invalid unsubscribe message"),
+        (r#"{"type":"pong"}"#, "Unknown message type"),
+        ("{}", "Unknown message type"),
+    ] {
+        assert_eq!(parse(text.as_bytes()), Err(error), "{text}");
+    }
+}
