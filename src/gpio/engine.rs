@@ -144,9 +144,9 @@ impl Inner {
     /// Takes the configured lines: inputs as they are asked for, outputs with their first level in the same call.
     /// A line that cannot be had is reported and does not keep the daemon from serving the others.
     pub fn set_up(&self) {
-        let now = clock::now();
         let mut guard = self.lock();
         let state = &mut *guard;
+        let now = clock::now();
         // One request for each, so that each input has the kernel's largest buffer for itself.
         for pin in state.outputs.configured(Mode::Input) {
             let line = state.outputs.config(pin);
@@ -214,6 +214,7 @@ impl Inner {
     pub fn publish(&self, state: &mut State, changes: &[Change], now: Instant) {
         for change in changes {
             self.keep(state, *change, now);
+            state.told.overtaken(change.pin, change.level);
             (self.sinks.publish)(self.event(*change, None));
         }
     }
@@ -245,7 +246,7 @@ impl Inner {
         // The kernel may let a sleeper oversleep by 50 µs unless it is told that this one wants to be punctual.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         while !self.stopping() {
-            let (next, file) = self.do_due(clock::now());
+            let (next, file) = self.do_due();
             if let Some(file) = file {
                 file.write();
             }
@@ -263,9 +264,10 @@ impl Inner {
     }
 
     /// Does what is due and says when something is due next.
-    fn do_due(&self, now: Instant) -> (Option<Instant>, Option<Pending>) {
+    fn do_due(&self) -> (Option<Instant>, Option<Pending>) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        let now = clock::now();
         assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
         // Signals come first: they are the ones whose lateness can be seen.
         let toggles: Vec<_> = state.pwm.due(now);

@@ -197,8 +197,8 @@ impl Gpio {
 
     /// A caller's connection has ended.
     pub fn gone(&self, caller: CallerId) {
-        let now = clock::now();
         let mut state = self.inner.lock();
+        let now = clock::now();
         state.leases.gone(caller, now);
         state.outputs.orphan(caller, now);
         self.inner.nudge_if_earlier(&state);
