@@ -5,7 +5,7 @@
 //! | words | meaning | in the answer |
 //! |---|---|---|
 //! | 0 | size of the buffer in bytes | |
-//! | 1 | 0: request | bit 31: the message was processed |
+//! | 1 | 0: request | 0x80000000: the message was processed; 0x80000001: it was not, or in part |
 //! | 2 | tag: what is asked | |
 //! | 3 | size of the value in bytes | |
 //! | 4 | | bit 31: **this tag was answered**; below it the length of the answer in bytes |
@@ -48,7 +48,10 @@ const REST: Duration = Duration::from_secs(10);
 /// How long one caller waits for those before it; the kernel's timeout is a second.
 const TURN_DEADLINE: Duration = Duration::from_millis(1500);
 
-/// Bit 31: the message was processed; the tag was answered.
+/// The one code for a message that was processed.
+const PROCESSED: u32 = 0x8000_0000;
+
+/// Bit 31 of a tag's length.
 const ANSWERED: u32 = 1 << 31;
 
 const GET_TEMPERATURE: u32 = 0x0003_0006;
@@ -217,7 +220,7 @@ fn number_request(question: Question) -> [u32; NUMBER_WORDS] {
 fn number_answer(question: Question, message: &[u32; NUMBER_WORDS]) -> Option<u32> {
     let index = if question == Question::Throttled { 0 } else { 1 };
     let complete = message[4] & !ANSWERED >= bytes(index + 1);
-    if message[1] & ANSWERED == 0 || message[4] & ANSWERED == 0 || !complete {
+    if message[1] != PROCESSED || message[4] & ANSWERED == 0 || !complete {
         return None;
     }
     let number = message[VALUE + index];
@@ -242,7 +245,7 @@ fn text_request(question: Question) -> [u32; TEXT_WORDS] {
 /// `vcgencmd` does not ask for it either: a command that nobody answered stands unchanged in the buffer.
 fn text_answer(question: Question, message: &[u32; TEXT_WORDS]) -> Option<String> {
     let (status, error) = (message[1], message[VALUE]);
-    if status & ANSWERED == 0 || error != 0 {
+    if status != PROCESSED || error != 0 {
         return None;
     }
     let letters = message[VALUE + 1..TEXT_WORDS - 1].iter().flat_map(|word| word.to_ne_bytes());
@@ -259,7 +262,7 @@ mod tests {
     /// What the firmware would write into a request for a number.
     fn answered(question: Question, length: u32, value: [u32; 2]) -> [u32; NUMBER_WORDS] {
         let mut message = number_request(question);
-        message[1] = ANSWERED;
+        message[1] = PROCESSED;
         message[4] = ANSWERED | length;
         message[VALUE..VALUE + 2].copy_from_slice(&value);
         message
@@ -267,7 +270,7 @@ mod tests {
 
     fn answered_text(question: Question, error: u32, text: &str) -> [u32; TEXT_WORDS] {
         let mut message = text_request(question);
-        message[1] = ANSWERED;
+        message[1] = PROCESSED;
         message[4] = ANSWERED | (4 + text.len() as u32 + 1);
         message[VALUE] = error;
         let mut letters = text.as_bytes().to_vec();
@@ -309,9 +312,11 @@ mod tests {
         let mut message = answered(Question::Throttled, 4, [0x50005, 0]);
         message[4] = 4;
         assert_eq!(number_answer(Question::Throttled, &message), None);
-        let mut message = answered(Question::Throttled, 4, [0x50005, 0]);
-        message[1] = 0;
-        assert_eq!(number_answer(Question::Throttled, &message), None, "nor was the message processed");
+        for status in [0, PROCESSED | 1, u32::MAX] {
+            let mut message = answered(Question::Throttled, 4, [0x50005, 0]);
+            message[1] = status;
+            assert_eq!(number_answer(Question::Throttled, &message), None, "nor was the message processed");
+        }
     }
 
     #[test]
@@ -347,6 +352,9 @@ mod tests {
             assert_eq!(text_answer(Question::Throttled, &message), None, "{error} {text}");
         }
         assert_eq!(text_answer(Question::Throttled, &text_request(Question::Throttled)), None);
+        let mut in_part = answered_text(Question::Throttled, 0, "throttled=0x0");
+        in_part[1] = PROCESSED | 1;
+        assert_eq!(text_answer(Question::Throttled, &in_part), None);
         let endless = [u32::from_ne_bytes(*b"\xff\xff\xff\xff"); TEXT_WORDS];
         assert_eq!(text_answer(Question::Throttled, &endless), None);
     }

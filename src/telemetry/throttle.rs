@@ -31,8 +31,9 @@ const SYSFS_PATHS: [&str; 3] = [
     "sys/devices/platform/axi/axi:firmware/get_throttled",
 ];
 
-/// The flags take 20 bits.
-const MAX_HEX_DIGITS: usize = 5;
+/// How many bits the flags take.
+const BITS: usize = 20;
+const MAX_HEX_DIGITS: usize = BITS / 4;
 
 /// The throttling flags below a root.
 pub struct Source {
@@ -74,7 +75,7 @@ impl Source {
 
 fn from_firmware(answer: Answer) -> Option<Throttle> {
     match answer {
-        Answer::Number(bits) => Some(Throttle { bits }),
+        Answer::Number(bits) => (bits >> BITS == 0).then_some(Throttle { bits }),
         Answer::Text(text) => parse_hex(text.strip_prefix("throttled=0x")?),
     }
 }

@@ -16,6 +16,11 @@ impl Thermal {
         Thermal(PathBuf::from(&start("thermal")[0]))
     }
 
+    /// Its directory, `/sys/class/thermal/thermal_zoneN`.
+    pub fn zone(&self) -> &Path {
+        &self.0
+    }
+
     /// Sets the temperature, in thousandths of a degree.
     pub fn set(&self, millidegrees: u32) {
         fs::write(self.0.join("emul_temp"), millidegrees.to_string()).expect("a temperature");

@@ -6,10 +6,12 @@
 The state is read again for every request, so a test changes what the firmware says by writing the file. Without
 the file, or a key of it, the values are the ones below. Numbers may also be texts such as "0x50005".
 
-    temperature throttled clock voltage revision serial firmware    what is told
+    temperature throttled clock core voltage revision serial firmware    what is told; clock is that of the ARM cores
     errno     the ioctl fails with it
     status    the word for the whole request, 0x80000000 for success; 0x80000001 is the firmware's error
     short     tags whose answer lacks bit 31 in its length: not answered, though the request succeeds
+    unknown   tags the firmware has never heard of; that too it says in their length only
+    lengths   tags that claim another length than the answer has, e.g. {"0x30047": 4}
 """
 import json
 import os
@@ -20,6 +22,7 @@ VALUES = {
     "temperature": 48312,
     "throttled": 0x50005,
     "clock": 1500000000,
+    "core": 500000000,
     "voltage": 860000,
     "revision": 0xC03114,
     "serial": 0x10000000ABCDEF01,
@@ -27,7 +30,11 @@ VALUES = {
     "errno": 0,
     "status": 0x80000000,
     "short": [],
+    "unknown": [],
+    "lengths": {},
 }
+
+CORE = 4  # the VideoCore's clock; the ARM cores' is 3
 
 # Operations of the FUSE protocol, of which CUSE is a part.
 FORGET, OPEN, RELEASE, FLUSH, INTERRUPT, IOCTL, INIT = 2, 14, 18, 25, 36, 39, 4096
@@ -46,8 +53,10 @@ def state(path):
             values.update(json.load(file))
     except (OSError, ValueError):
         pass  # not there yet, or half written
-    values["short"] = [number(tag) for tag in values["short"]]
-    return {key: value if key == "short" else number(value) for key, value in values.items()}
+    for key in ("short", "unknown"):
+        values[key] = [number(tag) for tag in values[key]]
+    values["lengths"] = {number(tag): length for tag, length in values["lengths"].items()}
+    return {key: number(value) for key, value in values.items()}
 
 
 def gencmd(values, question):
@@ -56,6 +65,7 @@ def gencmd(values, question):
         "get_throttled": "throttled=0x%x" % values["throttled"],
         "measure_temp": "temp=%.1f'C" % (values["temperature"] / 1000),
         "measure_clock arm": "frequency(48)=%d" % values["clock"],
+        "measure_clock core": "frequency(1)=%d" % values["core"],
         "measure_volts": "volt=%.4fV" % (values["voltage"] / 1000000),
     }
     text = texts.get(question)
@@ -66,18 +76,21 @@ def gencmd(values, question):
 def value_of(values, tag, given):
     """The answer to one tag, or None for one the firmware does not know."""
     first = given[:4].ljust(4, b"\0")
+    clock = values["core" if struct.unpack("<I", first)[0] == CORE else "clock"]
     answers = {
         0x00001: struct.pack("<I", values["firmware"]),
         0x10002: struct.pack("<I", values["revision"]),
         0x10004: struct.pack("<Q", values["serial"]),
-        0x30002: first + struct.pack("<I", values["clock"]),
+        0x30002: first + struct.pack("<I", clock),
         0x30003: first + struct.pack("<I", values["voltage"]),
         0x30006: first + struct.pack("<I", values["temperature"]),
         0x3000A: first + struct.pack("<I", 85000),
         0x30046: struct.pack("<I", values["throttled"]),
         # The measured clock is never quite the one that was set.
-        0x30047: first + struct.pack("<I", values["clock"] - 17),
+        0x30047: first + struct.pack("<I", max(clock - 17, 0)),
     }
+    if tag in values["unknown"]:
+        return None
     if tag == 0x30080:
         return gencmd(values, given[4:].split(b"\0")[0].decode())
     return answers.get(tag)
@@ -98,7 +111,7 @@ def answered(request, values):
             fits = value[:size]
             buffer[at + 12 : at + 12 + len(fits)] = fits
             done = 0 if tag in values["short"] else 0x80000000
-            struct.pack_into("<I", buffer, at + 8, done | len(value))
+            struct.pack_into("<I", buffer, at + 8, done | values["lengths"].get(tag, len(value)))
         at += 12 + (size + 3 & ~3)
     struct.pack_into("<I", buffer, 4, values["status"])
     return bytes(buffer)
