@@ -65,7 +65,7 @@ impl State {
     /// That of the backend.
     pub fn inspect(&mut self, pin: Pin) -> Result<LineState, GpioError> {
         let mut state = self.outputs.inspect(pin)?;
-        if let Some(pwm) = self.signal(pin) {
+        if let Some(pwm) = self.pwm.read(pin).or_else(|| self.hardware.inspect(self.outputs.config(pin))) {
             state.direction = Some(Direction::Output);
             state.level = Some(Level::from_bool(pwm.duty > Duty::ZERO));
             state.pwm = Some(pwm);
@@ -73,7 +73,7 @@ impl State {
         Ok(state)
     }
 
-    /// The PWM signal on a line, whatever makes it.
+    /// The PWM signal on a line as it was last set, whatever makes it.
     pub fn signal(&self, pin: Pin) -> Option<Pwm> {
         self.pwm.read(pin).or_else(|| self.hardware.read(pin))
     }

@@ -62,6 +62,9 @@ pub trait Lines: Send {
     fn stop(&mut self, limit: Duration);
 }
 
+/// A holder whose name the kernel does not say.
+pub const NAMELESS: &str = "kernel";
+
 /// How a line is held. Levels are after `active_low`: high is "on".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {

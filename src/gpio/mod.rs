@@ -246,14 +246,27 @@ impl Gpio {
         let state = &mut *guard;
         let now = clock::now();
         let mut pins = state.outputs.configured(Mode::Output);
-        pins.extend(state.outputs.configured(Mode::Pwm));
+        // A line that is a PWM block's must not be taken as a GPIO, not even to be switched off.
+        let signals = state.outputs.configured(Mode::Pwm);
+        let by_block = if self.inner.backend.simulated {
+            Vec::new()
+        } else {
+            let lines: Vec<_> = signals.iter().map(|pin| state.outputs.config(*pin)).collect();
+            state.hardware.drive_safe(&lines)
+        };
+        pins.extend(signals.into_iter().filter(|pin| by_block.iter().all(|(other, _)| other != pin)));
+        let by_block = by_block.into_iter().map(|(pin, done)| {
+            let done = done.map(|()| state.outputs.config(pin).safe.as_str());
+            (self.resource(pin), done.map_err(|why| GpioError::Refused { pin, why }))
+        });
+        let by_block: Vec<_> = by_block.collect();
         let wanted = pins.iter().filter_map(|pin| Some((*pin, state.outputs.safe_hold(*pin)?))).collect();
         let (_, mut failed) = state.outputs.put_each(wanted, now);
         let done = pins.into_iter().map(|pin| {
             let failed = failed.iter().position(|(other, _)| *other == pin).map(|place| failed.swap_remove(place).1);
             (self.resource(pin), failed.map_or(Ok(state.outputs.config(pin).safe.as_str()), Err))
         });
-        let done = done.collect();
+        let done = done.chain(by_block).collect();
         let held = state.outputs.held_pins();
         state.outputs.release(&held);
         done

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::lines::{GpioError, Hold, Role};
+use super::signals::Before;
 use super::{FIXED_PULL_UPS, Gpio, Inner, output};
 use crate::config::Mode;
 use crate::rt::clock;
@@ -35,7 +36,7 @@ impl Gpio {
             return Err(GpioError::Refused { pin: *pin, why });
         }
         let is_signal = |pin: Pin| state.outputs.config(pin).mode == Some(Mode::Pwm) || by_block(pin);
-        let (signals, plain): (Vec<_>, Vec<_>) =
+        let (mut signals, plain): (Vec<_>, Vec<_>) =
             settings.into_iter().partition(|(pin, setting)| is_signal(*pin) && setting.duty().is_some());
         let holds: Vec<_> = plain.iter().map(|(pin, setting)| (*pin, state.outputs.wanted(*pin, *setting))).collect();
         // The rules look at all of it together: a signal counts as an output that is on.
@@ -45,22 +46,26 @@ impl Gpio {
             (*pin, state.outputs.output(*pin, Level::from_bool(on)))
         }));
         state.outputs.check(&together, now)?;
-        // Signals first: what can be refused of them is refused before a plain line has changed.
-        let before: Vec<_> = signals.iter().map(|(pin, _)| (*pin, state.signal(*pin))).collect();
+        // Signals first: what can be refused of them is refused before a plain line has changed. Of them those that
+        // end, because of interlocks.
+        signals.sort_by_key(|(_, setting)| setting.duty() != Some(Duty::ZERO));
+        let mut before = Vec::with_capacity(signals.len());
         for (pin, setting) in &signals {
             let line = state.outputs.config(*pin);
-            let frequency = state.signal(*pin).map_or(line.frequency as f64, |pwm| pwm.frequency);
+            let (signal, hold) = (state.signal(*pin), state.outputs.held(*pin));
+            let frequency = signal.map_or(line.frequency as f64, |pwm| pwm.frequency);
             let duty = setting.duty().unwrap_or(Duty::ZERO);
-            self.inner.modulate(state, *pin, frequency, duty, now)?;
+            if let Err(error) = self.inner.modulate(state, *pin, frequency, duty, now) {
+                self.inner.restore(state, &before, now);
+                return Err(error);
+            }
+            before.push(Before { pin: *pin, signal, hold });
         }
         self.inner.arrange(state, &holds);
         let changes = match state.outputs.put(&holds, now) {
             Ok(changes) => changes,
             Err(error) => {
-                for (pin, pwm) in before {
-                    let pwm = pwm.map_or((100.0, Duty::ZERO), |pwm| (pwm.frequency, pwm.duty));
-                    let _ = self.inner.modulate(state, pin, pwm.0, pwm.1, now);
-                }
+                self.inner.restore(state, &before, now);
                 return Err(error);
             }
         };

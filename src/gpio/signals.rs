@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use super::Inner;
 use super::engine::State;
-use super::lines::GpioError;
+use super::lines::{GpioError, Hold, NAMELESS};
 use super::output::{Change, Outputs};
-use super::pwm::Hardware;
-use crate::config::Safe;
+use super::pwm::{Hardware, NoSignal};
+use crate::config::{Line, Safe};
 use crate::rt::clock;
 use crate::types::event::{Body, Event};
 use crate::types::line::{Duty, Level, Pin, Pwm, PwmSource};
@@ -23,6 +23,13 @@ pub struct HardwarePwm {
     running: BTreeMap<Pin, Running>,
 }
 
+/// A line before an update.
+pub struct Before {
+    pub pin: Pin,
+    pub signal: Option<Pwm>,
+    pub hold: Option<Hold>,
+}
+
 struct Running {
     channel: Hardware,
     /// As clients see it: a duty of "on", whatever `active_low` makes of it on the wire.
@@ -34,8 +41,22 @@ impl HardwarePwm {
         HardwarePwm { root: root.to_owned(), running: BTreeMap::new() }
     }
 
+    /// The signal as it was last set.
     pub fn read(&self, pin: Pin) -> Option<Pwm> {
         self.running.get(&pin).map(|running| running.pwm)
+    }
+
+    /// The signal as the kernel has it: others may have set it too.
+    pub fn inspect(&self, line: &Line) -> Option<Pwm> {
+        let running = self.running.get(&line.pin)?;
+        match running.channel.read() {
+            Ok(Some(pwm)) => Some(Pwm { duty: flipped(line, pwm.duty), ..pwm }),
+            Ok(None) => Some(Pwm { duty: flipped(line, Duty::ZERO), ..running.pwm }),
+            Err(error) => {
+                log::warn!("PWM on {} is told as it was set: {error}", line.pin);
+                Some(running.pwm)
+            }
+        }
     }
 
     /// Whether a block makes this line's signal, or could.
@@ -55,28 +76,26 @@ impl HardwarePwm {
 
     /// Sets the signal of a line that has been found. The first time may take up to a second where udev has yet to
     /// give the daemon's group its files.
-    fn set(
-        &mut self,
-        pin: Pin,
-        found: Option<Hardware>,
-        frequency: f64,
-        duty: Duty,
-        active_low: bool,
-    ) -> Result<Pwm, String> {
-        let on_wire = if active_low { duty.inverted() } else { duty };
+    fn set(&mut self, line: &Line, found: Option<Hardware>, frequency: f64, duty: Duty) -> Result<Pwm, NoSignal> {
+        let on_wire = flipped(line, duty);
         let signal = |pwm: Pwm| Pwm { duty, ..pwm };
-        match (found, self.running.get_mut(&pin)) {
+        match (found, self.running.get_mut(&line.pin)) {
             (Some(mut channel), _) => {
                 let pwm = signal(channel.set(frequency, on_wire)?);
-                self.running.insert(pin, Running { channel, pwm });
+                self.running.insert(line.pin, Running { channel, pwm });
                 Ok(pwm)
             }
             (None, Some(running)) => {
                 running.pwm = signal(running.channel.set(frequency, on_wire)?);
                 Ok(running.pwm)
             }
-            (None, None) => Err("its PWM channel is gone".into()),
+            (None, None) => Err(NoSignal::Channel("its PWM channel is gone".into())),
         }
+    }
+
+    /// Stops a signal and lets its channel go.
+    fn end(&mut self, pin: Pin) {
+        self.running.remove(&pin);
     }
 
     /// Drives these lines to their safe states, and says what changed.
@@ -84,16 +103,12 @@ impl HardwarePwm {
         let mut changes = Vec::new();
         for (pin, running) in self.running.iter_mut().filter(|(pin, _)| pins.contains(pin)) {
             let line = outputs.config(*pin);
-            let duty = match line.safe {
-                Safe::Hold => continue,
-                Safe::Level(Level::High) => Duty::FULL,
-                Safe::Level(Level::Low) | Safe::Input => Duty::ZERO,
-            };
-            let on_wire = if line.active_low { duty.inverted() } else { duty };
+            let Some(duty) = safe_duty(line) else { continue };
+            let on_wire = flipped(line, duty);
             let done = if on_wire == Duty::ZERO {
                 running.channel.disable()
             } else {
-                running.channel.set(running.pwm.frequency, on_wire).map(drop)
+                running.channel.set(running.pwm.frequency, on_wire).map(drop).map_err(|error| error.to_string())
             };
             match done {
                 Ok(()) if running.pwm.duty == duty => {}
@@ -108,14 +123,57 @@ impl HardwarePwm {
         changes
     }
 
-    /// Lets the channels go. One that has to go on as it is stays as it is.
+    /// Drives those of the lines whose signals a block makes to their safe states, also where another process has left
+    /// them behind, and lets them go. Of lines that share a channel it is the first one's.
+    pub fn drive_safe(&self, lines: &[&Line]) -> Vec<(Pin, Result<(), String>)> {
+        let mut seen: Vec<String> = Vec::new();
+        let mut done = Vec::new();
+        for line in lines {
+            let Ok(channel) = Hardware::find(&self.root, line.pin) else { continue };
+            let key = channel.channel_key().to_owned();
+            if !seen.contains(&key) {
+                seen.push(key);
+                done.push((line.pin, drive_safe(line, channel)));
+            }
+        }
+        done
+    }
+
+    /// Lets the channels go. One that has to go on stays as it is: a block that stands still is low.
     pub fn release(&mut self, outputs: &Outputs) {
         for (pin, running) in std::mem::take(&mut self.running) {
-            if matches!(outputs.config(pin).safe, Safe::Hold | Safe::Level(Level::High)) {
-                std::mem::forget(running);
+            let line = outputs.config(pin);
+            if safe_duty(line).is_none_or(|duty| flipped(line, duty) != Duty::ZERO) {
+                running.channel.leave();
             }
         }
     }
+}
+
+fn drive_safe(line: &Line, mut channel: Hardware) -> Result<(), String> {
+    match safe_duty(line).map(|duty| flipped(line, duty)) {
+        None => Ok(()),
+        Some(Duty::ZERO) => channel.stop(),
+        Some(on_wire) => {
+            channel.set(line.frequency as f64, on_wire).map_err(|error| error.to_string())?;
+            channel.leave();
+            Ok(())
+        }
+    }
+}
+
+/// The duty of a line's safe state; `None` where it goes on as it is. A block cannot stop driving: off is next to that.
+fn safe_duty(line: &Line) -> Option<Duty> {
+    match line.safe {
+        Safe::Hold => None,
+        Safe::Level(Level::High) => Some(Duty::FULL),
+        Safe::Level(Level::Low) | Safe::Input => Some(Duty::ZERO),
+    }
+}
+
+/// From a share of "on" to a share of high on the wire, and back.
+fn flipped(line: &Line, duty: Duty) -> Duty {
+    if line.active_low { duty.inverted() } else { duty }
 }
 
 impl Inner {
@@ -131,14 +189,52 @@ impl Inner {
         duty: Duty,
         now: Instant,
     ) -> Result<Pwm, GpioError> {
-        let before = state.signal(pin).map(|pwm| pwm.duty);
         let on = Level::from_bool(duty > Duty::ZERO);
         state.outputs.check(&[(pin, state.outputs.output(pin, on))], now)?;
+        self.apply(state, pin, frequency, duty, now)
+    }
+
+    /// Puts back what was before an update that has failed on its way: the signals, or what was there in their place.
+    pub fn restore(&self, state: &mut State, before: &[Before], now: Instant) {
+        for Before { pin, signal, hold } in before.iter().rev() {
+            let (pin, hold) = (*pin, *hold);
+            let done = match (signal, hold) {
+                (Some(signal), _) => self.apply(state, pin, signal.frequency, signal.duty, now).map(drop),
+                (None, hold) => {
+                    state.hardware.end(pin);
+                    state.pwm.stop(&[pin]);
+                    state.outputs.demodulated(&[pin]);
+                    match hold {
+                        Some(hold) => {
+                            self.arrange(state, &[(pin, hold)]);
+                            let done = state.outputs.put(&[(pin, hold)], now).map(drop);
+                            self.taken(state, &[(pin, hold)]);
+                            done
+                        }
+                        None => {
+                            state.outputs.release(&[pin]);
+                            Ok(())
+                        }
+                    }
+                }
+            };
+            if let Err(error) = done {
+                log::error!("{} is not what it was before an update that failed: {error}", self.resource(pin));
+            }
+        }
+    }
+
+    /// The same without asking the rules.
+    fn apply(&self, state: &mut State, pin: Pin, frequency: f64, duty: Duty, now: Instant) -> Result<Pwm, GpioError> {
+        let before = state.signal(pin).map(|pwm| pwm.duty);
+        let on = Level::from_bool(duty > Duty::ZERO);
         let pwm = match self.block(state, pin) {
             Ok(found) => {
-                let active_low = state.outputs.config(pin).active_low;
-                let done = state.hardware.set(pin, found, frequency, duty, active_low);
-                done.map_err(|why| GpioError::Refused { pin, why })?
+                let done = state.hardware.set(state.outputs.config(pin), found, frequency, duty);
+                done.map_err(|error| match error {
+                    NoSignal::Frequency(why) => GpioError::Invalid { field: "frequency", why },
+                    NoSignal::Channel(why) => GpioError::Refused { pin, why },
+                })?
             }
             Err(why) => self.toggle(state, pin, frequency, duty, &why, now)?,
         };
@@ -153,7 +249,7 @@ impl Inner {
     }
 
     /// The block for a line; nothing new where it is at work already.
-    fn block(&self, state: &State, pin: Pin) -> Result<Option<Hardware>, String> {
+    fn block(&self, state: &mut State, pin: Pin) -> Result<Option<Hardware>, String> {
         if self.backend.simulated {
             return Err("the lines are simulated".into());
         }
@@ -161,7 +257,15 @@ impl Inner {
         if state.outputs.held(pin).is_some() {
             return Err("the line is in use as a GPIO".into());
         }
-        state.hardware.find(pin)
+        let found = state.hardware.find(pin)?;
+        // Nor is there a signal while somebody else holds it; a nameless holder may be the block itself.
+        if let Some(holder) = state.outputs.inspect(pin).ok().and_then(|line| line.consumer)
+            && found.is_some()
+            && holder != NAMELESS
+        {
+            return Err(format!("the line is held by '{holder}'"));
+        }
+        Ok(found)
     }
 
     /// A signal made by software; `why` there is no other.

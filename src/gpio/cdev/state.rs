@@ -12,7 +12,7 @@ use super::chip::Board;
 use super::group::{CONSUMER, Group};
 use super::refusal;
 use super::setting::{self, Setting};
-use crate::gpio::lines::{GpioError, RawEdge};
+use crate::gpio::lines::{GpioError, NAMELESS, RawEdge};
 use crate::types::line::{Edge, LineState, Pin};
 
 /// Edges that were still unread when their lines were let go, and wait for the reader: so many at most.
@@ -356,7 +356,7 @@ impl State {
 
 /// Who holds a line; the kernel itself does not always say its name.
 pub fn consumer(name: String) -> String {
-    if name.is_empty() { "kernel".to_owned() } else { name }
+    if name.is_empty() { NAMELESS.to_owned() } else { name }
 }
 
 pub fn is_us(name: &str) -> bool {

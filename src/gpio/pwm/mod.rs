@@ -26,6 +26,16 @@ pub struct Hardware {
     held: Held,
 }
 
+/// Why a signal is not made; the texts say what can be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSignal {
+    /// The block cannot make this frequency.
+    #[error("{0}")]
+    Frequency(String),
+    #[error("{0}")]
+    Channel(String),
+}
+
 /// How the channel came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
@@ -57,11 +67,11 @@ impl Hardware {
     /// time than before or after.
     ///
     /// # Errors
-    /// What the kernel refuses, and what can be done; the signal is then as it was.
-    pub fn set(&mut self, frequency: f64, duty: Duty) -> Result<Pwm, String> {
+    /// What the kernel refuses; the signal is then as it was.
+    pub fn set(&mut self, frequency: f64, duty: Duty) -> Result<Pwm, NoSignal> {
         let after = Signal::new(frequency, duty).ok_or_else(|| self.cannot(frequency))?;
-        self.hold()?;
-        let before = self.signal()?;
+        self.hold().map_err(NoSignal::Channel)?;
+        let before = self.signal().map_err(NoSignal::Channel)?;
         let [first, second] = writes(before, after);
         self.write(first).map_err(|error| self.refused(first, frequency, &error))?;
         if let Err(error) = self.write(second) {
@@ -89,7 +99,21 @@ impl Hardware {
         Ok((signal.on && signal.period > 0).then_some(pwm))
     }
 
-    /// Stops the signal, if there is one; the line is low then. The channel stays ours.
+    /// Stops the signal, whoever made it.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn stop(mut self) -> Result<(), String> {
+        self.hold()?;
+        self.disable()
+    }
+
+    /// Leaves the signal as it is, with nobody who answers for it; the channel stays exported.
+    pub fn leave(mut self) {
+        self.held = Held::Not;
+    }
+
+    /// Stops the signal it has made, if there is one; the line is low then. The channel stays ours.
     ///
     /// # Errors
     /// What the kernel refuses.
@@ -156,16 +180,16 @@ impl Hardware {
         write(&self.file(file), value)
     }
 
-    fn cannot(&self, frequency: f64) -> String {
-        format!("the PWM block cannot make {frequency} Hz on {}", self.pin)
+    fn cannot(&self, frequency: f64) -> NoSignal {
+        NoSignal::Frequency(format!("the PWM block cannot make {frequency} Hz on {}", self.pin))
     }
 
     /// Why the kernel refused a write on the way to a frequency.
-    fn refused(&self, (file, _): (&str, u64), frequency: f64, error: &io::Error) -> String {
+    fn refused(&self, (file, _): (&str, u64), frequency: f64, error: &io::Error) -> NoSignal {
         match Errno::from_io_error(error) {
             // Kernels before 5.10 read 32 bits, and say so of longer periods.
             Some(Errno::INVAL | Errno::RANGE) => self.cannot(frequency),
-            _ => self.explain(&self.file(file), error),
+            _ => NoSignal::Channel(self.explain(&self.file(file), error)),
         }
     }
 

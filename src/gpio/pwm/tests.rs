@@ -1,4 +1,4 @@
-//! Finding channels in trees of boards, and driving one whose files are files; the ignored test drives the kernel's.
+//! Finding channels in trees of boards, and driving one whose files are files. tests/gpio_pwm.rs drives the kernel's.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -122,6 +122,14 @@ fn a_signal_is_made_read_and_stopped() {
     drop(pwm);
     assert_eq!(chip.text("pwm0/enable"), "0", "nobody is left to answer for it");
     assert_eq!(chip.text("unexport"), "", "somebody else had exported it");
+
+    let pwm = || Hardware::find(&chip.0, pin(18)).expect("a block");
+    let mut left = pwm();
+    left.set(50.0, half()).expect("plain files refuse nothing");
+    left.leave();
+    assert_eq!(chip.text("pwm0/enable"), "1");
+    pwm().stop().expect("plain files refuse nothing");
+    assert_eq!(["duty_cycle", "enable"].map(|f| chip.text(&format!("pwm0/{f}"))), ["0", "0"]);
 }
 
 #[test]
@@ -130,7 +138,7 @@ fn what_is_no_frequency_is_refused_before_anything_is_touched() {
     let mut pwm = Hardware::find(&chip.0, pin(18)).expect("a block");
     for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3e9, 1e-9, f64::MIN_POSITIVE] {
         let why = pwm.set(wrong, half()).expect_err("no frequency");
-        assert_eq!(why, format!("the PWM block cannot make {wrong} Hz on GPIO18"));
+        assert_eq!(why, NoSignal::Frequency(format!("the PWM block cannot make {wrong} Hz on GPIO18")));
     }
     assert_eq!(chip.text("pwm0/period"), "0");
 }
@@ -168,51 +176,6 @@ fn every_refusal_says_what_can_be_done() {
         let why = pwm.explain(file, &errno.into());
         assert!(why.contains(expected), "{errno:?}: {why}");
     }
-    assert_eq!(pwm.refused(("period", 1), 2.5, &Errno::INVAL.into()), "the PWM block cannot make 2.5 Hz on GPIO13");
-}
-
-/// The kernel's own PWM core, with a chip that takes 1 µs to 1 s (tests/rig/pwm-sim).
-#[test]
-#[ignore = "needs the rig: tests/rig/run THIS-PROGRAM --ignored kernel_obeys"]
-fn the_kernel_obeys() {
-    let insmod = |words: &[&str]| {
-        let module = PathBuf::from(std::env::var_os("PINWIRE_RIG_MODULES").expect("the rig")).join("pwm-sim.ko");
-        let done = std::process::Command::new("busybox").arg("insmod").arg(module).args(words).status();
-        assert!(done.expect("busybox").success());
-    };
-    insmod(&["busy=1"]);
-    let root = Path::new("/");
-    let dir = Path::new("/sys/class/pwm/pwmchip0/pwm0");
-    let state = || fs::read_to_string("/sys/kernel/debug/pwm").expect("debugfs");
-    let mut pwm = Hardware::find(root, pin(18)).expect("the chip just made");
-    assert_eq!(pwm.read(), Ok(None));
-    assert!(!dir.exists(), "looking exports nothing");
-    // Up, down, full, nothing: each is refused by the kernel where the order of the writes is wrong.
-    for (frequency, duty) in [(1000.0, 0.5), (50.0, 1.0), (100_000.0, 1.0), (1.0, 0.0), (1e6, 1.0), (440.0, 0.25)] {
-        let duty = Duty::from_fraction(duty).expect("a fraction");
-        let made = pwm.set(frequency, duty).expect("within the chip's limits");
-        assert!((made.frequency / frequency - 1.0).abs() < 1e-6, "{made:?}");
-        assert_eq!(pwm.read().map(|pwm| pwm.map(|pwm| pwm.duty)), Ok(Some(duty)));
-    }
-    let before = state();
-    assert!(before.contains("enabled period: 2272727 ns duty: 568181 ns"), "{before}");
-    for wrong in [0.5, 2e6, 1e9] {
-        assert_eq!(pwm.set(wrong, half()), Err(format!("the PWM block cannot make {wrong} Hz on GPIO18")));
-        assert_eq!(state(), before, "a refusal changes nothing");
-    }
-    pwm.disable().expect("it was on");
-    assert!(state().contains("requested period: 2272727 ns duty: 0 ns"), "{}", state());
-    pwm.set(1000.0, half()).expect("on again");
-    drop(pwm);
-    assert!(!dir.exists() && !state().contains("enabled"), "{}", state());
-
-    fs::write("/sys/class/pwm/pwmchip0/export", "0").expect("somebody else exports it");
-    let mut pwm = Hardware::find(root, pin(12)).expect("the same channel");
-    pwm.set(1000.0, half()).expect("it is shared");
-    drop(pwm);
-    assert!(dir.exists() && !state().contains("enabled"), "left exported, not running");
-
-    let mut pwm = Hardware::find(root, pin(19)).expect("the other channel");
-    let busy = pwm.set(1000.0, half()).expect_err("the kernel itself uses it");
-    assert!(busy.contains("fe20c000.pwm:1 is in use by a driver"), "{busy}");
+    let cannot = NoSignal::Frequency("the PWM block cannot make 2.5 Hz on GPIO13".into());
+    assert_eq!(pwm.refused(("period", 1), 2.5, &Errno::INVAL.into()), cannot);
 }

@@ -220,3 +220,17 @@ fn a_kept_level_is_the_first_one_of_the_next_start() {
     assert_eq!(start().level(17), Some(Level::Low), "what cannot be read is not believed");
     std::fs::remove_dir_all(&dir).expect("removed");
 }
+
+#[test]
+fn an_interlock_holds_within_one_update_for_signals_too() {
+    let interlocked = |all: &mut config::Gpio| {
+        let lamp = Line { mode: Some(Mode::Pwm), interlock: vec![pin(17)], ..Line::plain(pin(22)) };
+        all.lines.insert("lamp".into(), lamp);
+    };
+    let bench = Bench::with(|relay| relay.interlock = vec![pin(22)], interlocked, None);
+    let half = LineSetting::Fraction { duty: Duty::from_fraction(0.5).expect("a fraction") };
+    let both = bench.gpio.update(&client(1), &[(pin(22), half), output(17, Level::High)]);
+    assert!(matches!(both, Err(GpioError::Rule { .. })), "{both:?}");
+    assert_eq!((bench.level(22), bench.level(17)), (Some(Level::Low), Some(Level::Low)));
+    bench.gpio.update(&client(1), &[(pin(22), half), output(17, Level::Low)]).expect("one of them");
+}
