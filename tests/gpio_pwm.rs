@@ -1,5 +1,4 @@
-//! PWM through the daemon: by the kernel's own PWM core where the line has a block, else by software; what is refused,
-//! and where signals end.
+//! PWM through the daemon by the kernel's own PWM core: what is made, what is refused, and where signals end.
 
 mod common;
 mod rig;
@@ -8,10 +7,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{Daemon, TempDir, Ws, kill, pinwire, run};
+use common::{Daemon, TempDir, kill, pinwire, run};
 use rig::doubles::{Channel, PwmChip};
+use rig::requests::{ask, change, line, output, set, told, update};
 use rig::{Sim, outside, read, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// There is one PWM chip for all tests.
 fn alone() -> MutexGuard<'static, ()> {
@@ -37,44 +37,6 @@ fn daemon(label: &str, more: &str) -> Daemon {
     let mut command = pinwire();
     command.args(["serve", "--listen", "127.0.0.1:0", "--debug-actions", "--config"]).arg(path);
     Daemon::launch(dir, command)
-}
-
-fn ask(ws: &mut Ws, action: &str, params: Value) -> Result<Value, String> {
-    let answer = ws.ask(&json!({ "action": action, "params": params }).to_string());
-    match answer["success"].as_bool() {
-        Some(true) => Ok(answer["data"].clone()),
-        _ => Err(answer["error"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()),
-    }
-}
-
-fn set(ws: &mut Ws, pin: u32, frequency: f64, duty: f64) -> Result<Value, String> {
-    ask(ws, "SET_PWM", json!({ "pin": pin, "frequency": frequency, "duty": duty }))
-}
-
-fn update(ws: &mut Ws, pins: Value) -> Result<Value, String> {
-    ask(ws, "UPDATE_PIN_CONFIGURATIONS", json!({ "pins": pins }))
-}
-
-fn output(state: f64) -> Value {
-    json!({ "io": "OUTPUT", "state": state })
-}
-
-/// What READ_LINES says of one line.
-fn line(ws: &mut Ws, pin: u32) -> Value {
-    let data = ask(ws, "READ_LINES", json!({ "pins": [pin] })).expect("a line");
-    data.as_object().expect("an object").values().next().expect("one line").clone()
-}
-
-/// The next change that a listener is told: line, level, duty in percent.
-fn change(events: &mut Ws) -> (u64, String, Option<u64>) {
-    let event = events.until(|event| event["type"] == "gpio.state.changed");
-    let data = &event["data"];
-    let text = data["state"].as_str().expect("a level").to_owned();
-    (data["pin"].as_u64().expect("a number"), text, data["pwm_duty"].as_u64())
-}
-
-fn told(pin: u64, level: &str, duty: u64) -> (u64, String, Option<u64>) {
-    (pin, level.to_owned(), Some(duty))
 }
 
 /// A channel that somebody has exported and that is running.
@@ -370,87 +332,4 @@ fn after_a_kill_the_safe_command_stops_the_signals() {
             assert_untouched(&sim, pin);
         }
     }
-}
-
-/// What the kernel is told of one line's level, call by call.
-struct Trace(PathBuf);
-
-impl Trace {
-    fn start(sim: &Sim, pin: u32) -> Trace {
-        let trace = Trace(PathBuf::from(format!("/sys/kernel/tracing/instances/{}-{pin}", sim.chip_name)));
-        fs::create_dir(&trace.0).expect("an instance");
-        let event = trace.0.join("events/gpio/gpio_value");
-        fs::write(event.join("filter"), format!("gpio == {} && get == 0", sim.base + pin)).expect("a filter");
-        fs::write(event.join("enable"), "1").expect("it is on");
-        trace
-    }
-
-    /// Times in seconds and levels, as they were set.
-    fn levels(&self) -> Vec<(f64, bool)> {
-        let text = read(&self.0.join("trace"));
-        let level = |line: &str| {
-            let (head, rest) = line.split_once(": gpio_value: ")?;
-            let at = head.rsplit(' ').next()?.parse().ok()?;
-            Some((at, rest.trim_end().ends_with('1')))
-        };
-        text.lines().filter(|line| !line.starts_with('#')).filter_map(level).collect()
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-#[test]
-fn software_makes_the_duty_it_says_and_ends_low() {
-    if rig::absent() {
-        return;
-    }
-    let sim = Sim::with("pwm-soft", 28).live();
-    let lines = "[gpio.pins.dimmer]\npin = 17\nsafe = \"hold\"\n[gpio.pins.glow]\npin = 22\nmode = \"pwm\"\n";
-    let mut daemon = daemon("pwm-soft", lines);
-    let (mut ws, mut events) = (daemon.ws("/"), daemon.ws("/ws"));
-    let why = set(&mut ws, 17, 1500.0, 0.5).expect_err("too fast for software");
-    let field = "Received message with invalid 'frequency' field: 1500 Hz is not from 0.1 to ";
-    assert!(why.starts_with(field), "{why}");
-    assert!(why.contains("(gpio.software_pwm_limit)") && why.contains("no PWM block reaches GPIO17"), "{why}");
-    assert_untouched(&sim, 17);
-
-    let trace = Trace::start(&sim, 17);
-    for duty in [0.25, 0.7] {
-        let seen = trace.levels().len();
-        let made = set(&mut ws, 17, 50.0, duty);
-        assert_eq!(made, Ok(json!({"frequency": 50.0, "duty": duty, "source": "software"})));
-        wait_until("fifty periods", || trace.levels().len() > seen + 101);
-        let levels = trace.levels().split_off(seen + 1);
-        let span = levels[levels.len() - 1].0 - levels[0].0;
-        let high: f64 = levels.windows(2).filter(|pair| pair[0].1).map(|pair| pair[1].0 - pair[0].0).sum();
-        let rises = levels.iter().filter(|level| level.1).count();
-        assert!((high / span - duty).abs() < 0.1, "{high} of {span} s, wanted {duty}");
-        assert!((rises as f64 / span / 50.0 - 1.0).abs() < 0.2, "{rises} in {span} s");
-        assert!(levels.windows(2).all(|pair| pair[0].1 != pair[1].1), "no level is set twice: {levels:?}");
-    }
-    assert_eq!([change(&mut events), change(&mut events)], [told(17, "high", 25), told(17, "high", 70)]);
-    let report = line(&mut ws, 17);
-    assert_eq!((&report["state"], &report["held"]), (&json!(0.7), &json!(true)));
-    assert_eq!(report["pwm"], json!({"frequency": 50.0, "duty": 0.7, "source": "software"}));
-
-    // A plain level ends it; so does an input.
-    update(&mut ws, json!({"dimmer": output(1.0), "glow": output(0.4)})).expect("a level, and a duty");
-    assert_eq!(line(&mut ws, 17)["pwm"], Value::Null);
-    assert_eq!(line(&mut ws, 22)["pwm"]["duty"], 0.4);
-    let seen = trace.levels().len();
-    update(&mut ws, json!({"glow": {"io": "INPUT", "pull": "UP"}})).expect("it is a GPIO");
-    assert_eq!(line(&mut ws, 22)["pwm"], Value::Null);
-    assert!(sim.value(17));
-    assert_eq!(trace.levels().len(), seen, "no toggle comes after it");
-
-    set(&mut ws, 17, 20.0, 0.9).expect("once more");
-    daemon.signal("TERM");
-    assert!(daemon.wait().success());
-    let levels = trace.levels();
-    assert_eq!(levels.last().map(|last| last.1), Some(false), "a signal that has ended is low");
-    assert!(!sim.value(17));
 }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{Daemon, TempDir, Ws, pinwire};
 use rig::doubles::{Thermal, Vcio};
-use rig::wait_until;
+use rig::{requests, wait_until};
 use serde_json::{Value, json};
 
 const NO_THROTTLE: &str = "Failed to query system throttle status";
@@ -57,13 +57,8 @@ impl Root {
     }
 }
 
-/// A value, or the error's text.
 fn ask(ws: &mut Ws, action: &str) -> Result<Value, String> {
-    let answer = ws.ask(&json!({ "action": action }).to_string());
-    match answer["success"].as_bool() {
-        Some(true) => Ok(answer["data"].clone()),
-        _ => Err(answer["error"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()),
-    }
+    requests::ask(ws, action, json!({}))
 }
 
 /// The flags as the firmware's bits.
@@ -222,7 +217,7 @@ fn a_tag_that_was_not_answered_has_no_value() {
     let vcio = Vcio::start();
     let daemon = root.daemon();
     let mut ws = daemon.ws("/");
-    let mut say = |state: Value| vcio.say(&state.to_string());
+    let say = |state: Value| vcio.say(&state.to_string());
 
     // Each by itself: the command as text has the answer, with its own precision.
     let each = [

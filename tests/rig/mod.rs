@@ -6,6 +6,8 @@
 
 pub mod doubles;
 pub mod outside;
+pub mod requests;
+pub mod trace;
 
 use std::fs;
 use std::io::Write;
