@@ -314,7 +314,10 @@ impl Outputs {
 
     /// Forgets what was held: the chip is gone.
     pub fn lost(&mut self) {
-        self.known = [Known::default(); Pin::COUNT];
+        // A signal that a PWM block makes is not the chip's, and goes on.
+        for known in self.known.iter_mut().filter(|known| known.held.is_some() || !known.modulated) {
+            *known = Known::default();
+        }
     }
 
     /// Every line the daemon holds.
