@@ -117,8 +117,12 @@ impl Daemon {
         let facts = Arc::clone(&hub);
         // The thread that changed a line sends the news itself, once it has answered.
         let posted = Arc::clone(&hub);
-        let sinks =
-            Sinks { publish: Box::new(move |fact| facts.publish(fact)), post: Box::new(move |fact| posted.post(fact)) };
+        let post = move |fact: Event| match fact.body {
+            // A change that finds no room is counted there, and told of with its line's next event.
+            Body::GpioState { .. } => posted.offer(fact),
+            _ => posted.post(fact),
+        };
+        let sinks = Sinks { publish: Box::new(move |fact| facts.publish(fact)), post: Box::new(post) };
         let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
         let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
         let backend = gpio.backend();

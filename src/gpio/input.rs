@@ -167,7 +167,11 @@ impl Watcher for Input {
 
     fn next_tick(&self) -> Option<Instant> {
         let due = self.lock().iter().filter_map(LineInput::next_due).min()?;
-        Some(clock::now() + Duration::from_nanos(due.saturating_sub(clock::monotonic_ns())))
+        let (now, monotonic_ns) = (clock::now(), clock::monotonic_ns());
+        // What is overdue was due before: whoever has looked at the clock a moment ago must see that.
+        let overdue = Duration::from_nanos(monotonic_ns.saturating_sub(due));
+        let left = Duration::from_nanos(due.saturating_sub(monotonic_ns));
+        Some(now.checked_sub(overdue).unwrap_or(now) + left)
     }
 
     /// By the kernel's clock, which is the one behind `now` and the one of the edges' stamps.

@@ -154,11 +154,18 @@ impl Hub {
     /// Leaves an event and wakes the hub's thread; never waits. For threads that must not spend their time
     /// sending. A full inbox drops the event and says so; the count is logged when there is room again.
     pub fn post(&self, event: Event) -> bool {
+        let taken = self.offer(event);
+        if !taken {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// The same for who accounts for refused events itself: nothing is logged of them.
+    pub fn offer(&self, event: Event) -> bool {
         let taken = self.inbox.0.try_send(Command::Publish(Arc::new(event))).is_ok();
         if taken {
             let _ = self.nudge.try_send(());
-        } else {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         taken
     }
@@ -373,5 +380,32 @@ impl Core {
             Command::UnsubscribeAll(id) => self.table.unsubscribe_all(*id),
             Command::Leave(id) => self.table.leave(*id),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_refuses_and_counts_only_what_nobody_else_accounts_for() {
+        let hub = Hub::start(|_, _, _| {}).expect("a thread");
+        let event = || {
+            let body = Body::Log { level: log::Level::Warn, target: "x".into(), message: "x".into() };
+            Event { at: clock::wall(), body }
+        };
+        // With the lock held here nothing leaves the inbox.
+        let core = hub.lock();
+        for _ in 0..INBOX {
+            assert!(hub.offer(event()));
+        }
+        assert!(!hub.offer(event()));
+        assert_eq!(hub.dropped.load(Ordering::Relaxed), 0);
+        assert!(!hub.post(event()));
+        assert_eq!(hub.dropped.load(Ordering::Relaxed), 1);
+        drop(core);
+        hub.drain();
+        assert!(hub.offer(event()));
+        hub.stop(Duration::from_secs(20));
     }
 }

@@ -68,12 +68,12 @@ pub struct Started {
     pub duration: Option<Duration>,
 }
 
-/// Edges of one line since the daemon took it.
+/// Edges of one line since the daemon took it: `rising`, `falling` and `lost` together are all there were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EdgeCounters {
     pub rising: u64,
     pub falling: u64,
-    /// Known to have been lost, by the kernel or on the way to the hub.
+    /// Known to have been lost before the daemon saw them. Those it saw and could not tell are not among them.
     pub lost: u64,
     /// Told in summaries instead of one by one.
     pub summarised: u64,

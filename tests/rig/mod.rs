@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub mod doubles;
+pub mod flood;
 pub mod outside;
 pub mod requests;
 pub mod trace;

@@ -215,7 +215,8 @@ impl LineInput {
         if told {
             self.untold -= u64::from(lost);
         } else {
-            self.lose(count, now);
+            // Lost to whoever listens; the counters have them already.
+            self.untold = self.untold.saturating_add(u64::from(count));
         }
         self.retry_at = (self.untold > 0).then(|| now.saturating_add(nanos(RETRY)));
         told

@@ -133,6 +133,18 @@ fn a_hub_without_room_is_asked_again_without_waiting() {
 }
 
 #[test]
+fn what_is_overdue_is_seen_to_be_due() {
+    let rig = Rig::new(&config(), true);
+    let ago = clock::monotonic_ns() - Duration::from_secs(1).as_nanos() as u64;
+    (0..5).for_each(|_| rig.edge(17, Level::High, ago));
+    assert_eq!(rig.take().len(), 2);
+    let now = clock::now();
+    assert!(rig.input.next_tick().is_some_and(|due| due <= now), "looked at after the clock");
+    rig.input.tick(now);
+    assert_eq!(rig.told(), [("GPIO17".to_owned(), Level::High, 3, 0)]);
+}
+
+#[test]
 fn a_lost_chip_leaves_no_count_untold_and_is_passed_on() {
     let rig = Rig::new(&config(), true);
     let heard = Arc::<Mutex<Vec<bool>>>::default();
