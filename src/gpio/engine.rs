@@ -2,12 +2,15 @@
 //!
 //! The lock is held for one operation (a few kernel calls) and the sinks, which never wait.
 
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::Inner;
 use super::lease::Leases;
 use super::lines::{GpioError, Hold, Role};
 use super::output::{Change, Due, Outputs};
@@ -16,7 +19,6 @@ use super::sequence::Sequences;
 use super::signals::HardwarePwm;
 use super::soft_pwm::SoftPwm;
 use super::told::{Told, WINDOW};
-use super::{Inner, Locked};
 use crate::config::{Initial, Mode};
 use crate::rt::clock;
 use crate::types::caller::Caller;
@@ -135,17 +137,57 @@ impl State {
     }
 }
 
+thread_local! {
+    static IN_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread has locked the lines: in a crash it is the one that keeps them from being made safe.
+pub fn is_in_here() -> bool {
+    IN_HERE.get()
+}
+
+/// The lock, held.
+pub struct Locked<'a>(MutexGuard<'a, State>);
+
+impl<'a> Locked<'a> {
+    fn new(guard: MutexGuard<'a, State>) -> Locked<'a> {
+        IN_HERE.set(true);
+        Locked(guard)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        IN_HERE.set(false);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
 impl Inner {
+    /// Read the clock after it: whoever waits here is overtaken by others, and their writes were earlier.
     pub fn lock(&self) -> Locked<'_> {
         // A panic elsewhere leaves no line half set (each operation is the backend's own): the lock stays usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes the configured lines: inputs as they are asked for, outputs with their first level in the same call.
     /// A line that cannot be had is reported and does not keep the daemon from serving the others.
     pub fn set_up(&self) {
-        let now = clock::now();
         let mut guard = self.lock();
+        let now = clock::now();
         let state = &mut *guard;
         // One request for each, so that each input has the kernel's largest buffer for itself.
         for pin in state.outputs.configured(Mode::Input) {
@@ -245,7 +287,7 @@ impl Inner {
         // The kernel may let a sleeper oversleep by 50 µs unless it is told that this one wants to be punctual.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         while !self.stopping() {
-            let (next, file) = self.do_due(clock::now());
+            let (next, file) = self.do_due();
             if let Some(file) = file {
                 file.write();
             }
@@ -263,8 +305,9 @@ impl Inner {
     }
 
     /// Does what is due and says when something is due next.
-    fn do_due(&self, now: Instant) -> (Option<Instant>, Option<Pending>) {
+    fn do_due(&self) -> (Option<Instant>, Option<Pending>) {
         let mut guard = self.lock();
+        let now = clock::now();
         let state = &mut *guard;
         assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
         // Signals come first: they are the ones whose lateness can be seen.
@@ -343,8 +386,8 @@ impl Inner {
         let until = clock::now() + limit;
         loop {
             match self.state.try_lock() {
-                Ok(state) => return Some(state),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Ok(state) => return Some(Locked::new(state)),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(Locked::new(poisoned.into_inner())),
                 Err(TryLockError::WouldBlock) if clock::now() > until => return None,
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }

@@ -28,7 +28,7 @@ mod told;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -79,8 +79,6 @@ pub struct Gpio {
 
 /// Every line's name in events.
 type Resources = Arc<[Arc<str>; Pin::COUNT]>;
-
-type Locked<'a> = MutexGuard<'a, State>;
 
 struct Inner {
     config: config::Gpio,
@@ -196,18 +194,23 @@ impl Gpio {
 
     /// A caller's connection has ended.
     pub fn gone(&self, caller: CallerId) {
-        let now = clock::now();
         let mut state = self.inner.lock();
+        let now = clock::now();
         state.leases.gone(caller, now);
         state.outputs.orphan(caller, now);
         self.inner.nudge_if_earlier(&state);
     }
 
-    /// Drives every output to its safe state; for a crash somewhere. What comes after is served again.
-    pub fn make_safe(&self, why: &str) {
+    /// Drives every output to its safe state; for a crash somewhere. What comes after is served again. Returns whether
+    /// it was tried: it cannot be by the thread that is in here at the moment, which has to ask again on its way out.
+    pub fn make_safe(&self, why: &str) -> bool {
+        if engine::is_in_here() {
+            return false;
+        }
         if !self.inner.make_safe(why, false) {
             log::error!("the outputs could not be made safe: their lock is held");
         }
+        true
     }
 
     /// Drives every output to its safe state for good: nobody writes after it.

@@ -23,8 +23,8 @@ impl Gpio {
     pub fn update(&self, caller: &Caller, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
         let settings = self.inner.validated(settings)?;
         let pins: Vec<Pin> = settings.iter().map(|(pin, _)| *pin).collect();
-        let now = clock::now();
         let mut guard = self.inner.lock();
+        let now = clock::now();
         let state = &mut *guard;
         state.may_write(&pins, caller, now)?;
         // A line that a PWM block drives must not become a GPIO on the way to "on" or "off".
@@ -92,8 +92,8 @@ impl Gpio {
     /// [`GpioError::Leased`] where one of them is in a lease, [`GpioError::Denied`].
     pub fn lease(&self, caller: &Caller, wish: &LeaseWish) -> Result<Lease, GpioError> {
         self.inner.may_touch(&wish.pins)?;
-        let now = clock::now();
         let mut state = self.inner.lock();
+        let now = clock::now();
         state.may_write(&wish.pins, caller, now)?;
         let lease = state.leases.grant(caller, wish, now)?;
         self.inner.nudge();
@@ -130,8 +130,8 @@ impl Gpio {
         }
         let pins = sequence.pins();
         self.inner.may_touch(&pins)?;
-        let now = clock::now();
         let mut guard = self.inner.lock();
+        let now = clock::now();
         let state = &mut *guard;
         state.may_write(&pins, caller, now)?;
         // The lines become outputs before the clock starts, so that no step waits for that.
@@ -182,8 +182,8 @@ impl Gpio {
     /// As [`Gpio::update`]; [`GpioError::Invalid`] for a frequency that cannot be made.
     pub fn set_pwm(&self, caller: &Caller, pin: Pin, frequency: f64, duty: Duty) -> Result<Pwm, GpioError> {
         self.inner.may_touch(&[pin])?;
-        let now = clock::now();
         let mut guard = self.inner.lock();
+        let now = clock::now();
         let state = &mut *guard;
         state.may_write(&[pin], caller, now)?;
         let pwm = self.inner.modulate(state, pin, frequency, duty, now)?;
