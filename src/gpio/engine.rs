@@ -2,10 +2,8 @@
 //!
 //! The lock is held for one operation (a few kernel calls) and the sinks, which never wait.
 
-use std::cell::Cell;
-use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -137,52 +135,7 @@ impl State {
     }
 }
 
-thread_local! {
-    static IN_HERE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether the calling thread has locked the lines: in a crash it is the one that keeps them from being made safe.
-pub fn is_in_here() -> bool {
-    IN_HERE.get()
-}
-
-/// The lock, held.
-pub struct Locked<'a>(MutexGuard<'a, State>);
-
-impl<'a> Locked<'a> {
-    fn new(guard: MutexGuard<'a, State>) -> Locked<'a> {
-        IN_HERE.set(true);
-        Locked(guard)
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        IN_HERE.set(false);
-    }
-}
-
-impl Deref for Locked<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.0
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.0
-    }
-}
-
 impl Inner {
-    /// Read the clock after it: whoever waits here is overtaken by others, and their writes were earlier.
-    pub fn lock(&self) -> Locked<'_> {
-        // A panic elsewhere leaves no line half set (each operation is the backend's own): the lock stays usable.
-        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Takes the configured lines: inputs as they are asked for, outputs with their first level in the same call.
     /// A line that cannot be had is reported and does not keep the daemon from serving the others.
     pub fn set_up(&self) {
@@ -368,9 +321,9 @@ impl Inner {
     /// Drives every output to its safe state. For the shutdown and for a crash anywhere: whoever crashed may hold the
     /// lock, so it is not waited for without end.
     pub fn make_safe(&self, why: &str, seal: bool) -> bool {
-        let Some(mut guard) = self.lock_within(SAFE_LOCK_LIMIT) else { return false };
+        let Some(mut urgent) = self.lock_first(SAFE_LOCK_LIMIT) else { return false };
         let now = clock::now();
-        let state = &mut *guard;
+        let state = urgent.state();
         // Sealed first: what the way to safety changes is not what was last wanted.
         let sealed = std::mem::replace(&mut state.sealed, true);
         let changes = state.make_safe(&Pin::ALL, now);
@@ -380,18 +333,6 @@ impl Inner {
             log::warn!("{} outputs went to their safe states: {why}", changes.len());
         }
         true
-    }
-
-    fn lock_within(&self, limit: Duration) -> Option<Locked<'_>> {
-        let until = clock::now() + limit;
-        loop {
-            match self.state.try_lock() {
-                Ok(state) => return Some(Locked::new(state)),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(Locked::new(poisoned.into_inner())),
-                Err(TryLockError::WouldBlock) if clock::now() > until => return None,
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
-        }
     }
 
     /// The chip has gone, and with it every line; or it is back, and the configured lines are taken again.

@@ -13,6 +13,7 @@ mod id;
 mod input;
 mod lease;
 mod lines;
+mod locked;
 mod output;
 mod persist;
 mod pwm;
@@ -84,6 +85,8 @@ struct Inner {
     config: config::Gpio,
     /// Held for one operation (microseconds) and the sinks, nothing else.
     state: Mutex<State>,
+    /// Who has to have that lock first.
+    urgency: locked::Urgency,
     backend: BackendInfo,
     names: BTreeMap<String, Pin>,
     resources: Resources,
@@ -123,6 +126,7 @@ impl Gpio {
         let inner = Arc::new(Inner {
             config: config.clone(),
             state: Mutex::new(state),
+            urgency: locked::Urgency::default(),
             backend,
             names,
             resources,
@@ -204,7 +208,7 @@ impl Gpio {
     /// Drives every output to its safe state; for a crash somewhere. What comes after is served again. Returns whether
     /// it was tried: it cannot be by the thread that is in here at the moment, which has to ask again on its way out.
     pub fn make_safe(&self, why: &str) -> bool {
-        if engine::is_in_here() {
+        if locked::is_in_here() {
             return false;
         }
         if !self.inner.make_safe(why, false) {
@@ -227,6 +231,10 @@ impl Gpio {
         inner.nudge();
         if let Some(worker) = inner.worker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             worker.join(limit);
+        }
+        // Never let go of what is not safe: whoever had the lock then has it no more.
+        if !inner.lock().sealed {
+            self.seal("shutting down");
         }
         let mut guard = inner.lock();
         guard.outputs.lines().stop(limit);
