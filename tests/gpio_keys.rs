@@ -159,11 +159,13 @@ fn a_burst_is_told_as_a_number_and_nothing_is_hidden() {
         pass(ms(250));
         bench.sim.pull(27, true);
         let (mut single, mut summed, mut lost, mut last) = (0, 0, 0, Value::Null);
+        let mut all = String::new();
         loop {
             let event = next(&mut events);
             if event["resource"] == "mark" {
                 break;
             }
+            all += &format!("{event}\n");
             lost += event["lost"].as_u64().unwrap_or(0);
             last = event["state"].clone();
             match event["edges"].as_u64() {
@@ -177,7 +179,7 @@ fn a_burst_is_told_as_a_number_and_nothing_is_hidden() {
         let edges = rig::bench::line(&mut ws, "button")["edges"].clone();
         say(&format!("{}: {EDGES} pulls: {single} told, {summed} summed up, {lost} lost", bench.backend));
         let number = |name: &str| edges[name].as_u64().expect("a count");
-        assert_eq!(number("rising") + number("falling"), single + summed, "{edges}");
+        assert_eq!(number("rising") + number("falling"), single + summed, "{edges}\n{all}");
         assert_eq!((number("lost"), number("summarised")), (lost, summed), "{edges}");
         // Two pulls within one of this kernel's ticks are no edge at all.
         assert!((EDGES / 2..=EDGES).contains(&(single + summed + lost)) && summed > 0, "{edges}");

@@ -39,6 +39,8 @@ fn a_first_level_is_there_with_the_first_call() {
     on_both(|bench| {
         for (initial, pulled, active_low, wires) in table {
             bench.sim.pull(17, pulled);
+            // A simulated line that was let go stays an output.
+            assert_eq!(outside::get(&bench.sim, &[17]), Ok(vec![pulled]));
             let trace = Trace::start(&bench.sim, &[17]);
             let mut daemon = bench.serve(&format!(
                 "[gpio.pins.lamp]\npin = 17\nmode = \"output\"\ninitial = \"{initial}\"\nactive_low = {active_low}\n"

@@ -30,7 +30,7 @@ const STEPS_PER_VISIT: usize = 64;
 const SPIN: Duration = Duration::from_micros(60);
 
 /// How long making safe may wait for the lock: whoever holds it may be the one that crashed.
-const SAFE_LOCK_LIMIT: Duration = Duration::from_millis(50);
+pub const SAFE_LOCK_LIMIT: Duration = Duration::from_millis(50);
 
 /// What the lock guards.
 pub struct State {
@@ -239,8 +239,10 @@ impl Inner {
     pub fn run(&self, nudged: &Receiver<()>) {
         // The kernel may let a sleeper oversleep by 50 µs unless it is told that this one wants to be punctual.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+        let mut due = false;
         while !self.stopping() {
-            let (next, file) = self.do_due();
+            let (next, file) = self.do_due(due);
+            due = false;
             if let Some(file) = file {
                 file.write();
             }
@@ -249,7 +251,8 @@ impl Inner {
                 None => {}
                 Some(at) => {
                     let waited = nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at));
-                    while waited == Err(RecvTimeoutError::Timeout) && clock::now() < at {
+                    due = waited == Err(RecvTimeoutError::Timeout);
+                    while due && clock::now() < at {
                         std::hint::spin_loop();
                     }
                 }
@@ -257,9 +260,10 @@ impl Inner {
         }
     }
 
-    /// Does what is due and says when something is due next.
-    fn do_due(&self) -> (Option<Instant>, Option<Pending>) {
-        let mut guard = self.lock();
+    /// Does what is due and says when something is due next. Where the time has come, nobody else goes first: what is
+    /// due may be the end of a lease.
+    fn do_due(&self, due: bool) -> (Option<Instant>, Option<Pending>) {
+        let mut guard = if due { self.lock_soon(SAFE_LOCK_LIMIT) } else { self.lock() };
         let now = clock::now();
         let state = &mut *guard;
         assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");

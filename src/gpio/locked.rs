@@ -92,6 +92,15 @@ impl Inner {
         }
     }
 
+    /// The lock, before everybody who waits for it if that can be had within `limit`. Whoever waits goes on at once:
+    /// they are behind the lock then, as behind anybody.
+    pub fn lock_soon(&self, limit: Duration) -> Locked<'_> {
+        match self.lock_first(limit) {
+            Some(First { locked, _turn }) => locked,
+            None => self.lock(),
+        }
+    }
+
     fn locked<'a>(&'a self, guard: MutexGuard<'a, State>) -> Locked<'a> {
         IN_HERE.set(true);
         Locked { guard, _leaving: Leaving(&self.urgency) }

@@ -198,8 +198,9 @@ impl Gpio {
 
     /// A caller's connection has ended.
     pub fn gone(&self, caller: CallerId) {
-        let mut state = self.inner.lock();
+        // From here on its grace runs, however long the lines are busy.
         let now = clock::now();
+        let mut state = self.inner.lock_soon(engine::SAFE_LOCK_LIMIT);
         state.leases.gone(caller, now);
         state.outputs.orphan(caller, now);
         self.inner.nudge_if_earlier(&state);
