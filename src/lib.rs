@@ -26,7 +26,8 @@
 //! # A frame's walk
 //!
 //! `front` accepts and reads the head → `session` reads a message → its dialect in `wire` makes it a typed request
-//! → `dispatch` → `actions` → a workshop answers → `wire` writes it → the connection's outbox. A fact (a level
+//! → `dispatch` → `actions` → a workshop answers → `wire` writes it → the connection's outbox. An edge comes from
+//! `gpio-in` by way of the input stage (counted, debounced, limited) to the hub's own thread. A fact (a level
 //! that changed, a log line, a published message) goes once into `hub`, is encoded once per dialect that somebody
 //! wants, and the same bytes go to everyone.
 //!
@@ -40,6 +41,8 @@
 //! | `flusher` | room in the sockets that have a backlog; the end of those being closed | 1 |
 //! | `hub` | events from threads that must not send | 1 |
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
+//! | `gpio-in` | edges and what others do with lines (character device, or sysfs), an input's rate or debounce window | 1, with real lines |
+//! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
 //! An idle daemon does not wake. Sessions publish and send by themselves (see [`hub`]); nobody waits for a slow
@@ -58,6 +61,10 @@
 //!   there is no periodic probe, so an idle daemon sleeps.
 //! - Readings are shared for 100 ms by default: `/proc/meminfo` costs the kernel 8 µs, more than everything else
 //!   in a round trip together, and its counters are folded about once a second.
+//! - A crash in any thread drives the outputs to their safe states, also one in a connection's thread that ends
+//!   nothing else: a bug has been met, and a relay should not wait for the next one.
+//! - Lines taken together are one kernel request and stay one: they are set in one call, and a request cannot give
+//!   back a single line. Inputs of the configuration have a request each, for the kernel's largest edge buffer.
 //! - A session gives its stack's unused pages back after the handshake and when it has been idle: with them an
 //!   idle connection costs 28 KiB, without them 18.
 #![deny(unsafe_code)]

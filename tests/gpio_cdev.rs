@@ -210,16 +210,28 @@ fn edges_and_what_others_do_are_events() {
     // The level of a line that nobody held is news.
     let event = next("gpio.state.changed")["data"].clone();
     assert_eq!((&event["pin"], &event["state"]), (&json!(4), &json!("low")), "{event}");
-    for (up, state) in [(true, "high"), (false, "low")] {
-        sim.pull(4, up);
+    let mut last = 0;
+    for (number, state, edge) in [(1, "high", "rising"), (2, "low", "falling"), (3, "high", "rising")] {
+        sim.pull(4, state == "high");
         let event = next("gpio.state.changed")["data"].clone();
-        assert_eq!((&event["pin"], &event["state"]), (&json!(4), &json!(state)), "{event}");
+        let at = event["monotonic_ns"].as_u64().expect("a number");
+        assert!(at > last);
+        last = at;
+        let expected = json!({
+            "resource": "GPIO4", "pin": 4, "state": state, "edge": edge, "monotonic_ns": at,
+            "seqno": number, "line_seqno": number,
+        });
+        assert_eq!(event, expected);
     }
     let held = outside::hold(&sim, &[(20, true)]);
-    let event = next("gpio.line.changed");
-    assert_eq!(event["resource"], "GPIO20", "the daemon's own request is no event: {event}");
+    let event = next("gpio.line.changed")["data"].clone();
+    // The daemon's own request was no event.
+    assert_eq!((&event["pin"], &event["change"]), (&json!(20), &json!("requested")), "{event}");
+    assert_eq!((&event["consumer"], &event["io"]), (&json!("gpioset"), &json!("OUTPUT")), "{event}");
     drop(held);
-    assert_eq!(next("gpio.line.changed")["resource"], "GPIO20");
+    let event = next("gpio.line.changed")["data"].clone();
+    assert_eq!((&event["pin"], &event["change"]), (&json!(20), &json!("released")), "{event}");
+    assert_eq!(event["consumer"], Value::Null);
 }
 
 #[test]

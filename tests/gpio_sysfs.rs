@@ -4,8 +4,9 @@ mod common;
 mod rig;
 
 use std::fs;
+use std::time::Instant;
 
-use common::{Daemon, TempDir, Ws, pinwire, run};
+use common::{Daemon, LIMIT, TempDir, Ws, pinwire, run};
 use rig::{Hog, Sim, outside, read};
 use serde_json::{Value, json};
 
@@ -144,6 +145,66 @@ fn edges_and_writes_are_told_once_each() {
     sim.pull(22, true);
     assert_eq!(change(&mut events), (22, "low".into()));
     assert_eq!(configurations(&mut ws, json!(["door", "GPIO27"]))["door"]["state"], 0.0);
+}
+
+/// How many edges an event on `/ws` stands for, told and lost.
+fn edges(event: &Value) -> (u64, u64) {
+    let data = &event["data"];
+    let told = data["edges"].as_u64().unwrap_or(u64::from(data["edge"].is_string()));
+    (told, data["lost"].as_u64().unwrap_or(0))
+}
+
+/// How often the kernel was interrupted by these lines of sysfs, which no other test watches.
+fn interrupts(lines: &[u32]) -> u64 {
+    let table = read("/proc/interrupts".as_ref());
+    let count = |row: &str| match row.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, count, _, line, "gpiolib"] if lines.iter().any(|own| own.to_string() == line) => count.parse::<u64>().ok(),
+        _ => None,
+    };
+    table.lines().filter_map(count).sum()
+}
+
+#[test]
+fn every_edge_is_told_or_told_as_lost_to_all_who_listen() {
+    const LINES: [u32; 4] = [6, 13, 19, 26];
+    if rig::absent() {
+        return;
+    }
+    let rounds = std::env::var("PINWIRE_TEST_EDGES").ok().and_then(|edges| edges.parse().ok()).unwrap_or(4000) / 4;
+    let expected = rounds * 4;
+    let sim = Sim::with("burst-in-sysfs", 28).live();
+    let pins = LINES.map(|line| format!("[gpio.pins.line-{line}]\npin = {line}\nmode = \"input\"\n")).concat();
+    let daemon = daemon("burst-in-sysfs", &pins);
+    let mut listeners: Vec<Ws> = (0..50).map(|_| daemon.ws("/ws")).collect();
+    listeners.iter_mut().for_each(Ws::sync);
+    // These never read.
+    let _stalled = listeners.split_off(45);
+    let readers: Vec<_> = listeners
+        .into_iter()
+        .map(|mut ws| {
+            std::thread::spawn(move || {
+                let (mut told, mut lost) = (0, 0);
+                while told + lost < expected {
+                    let (more_told, more_lost) = edges(&ws.json());
+                    (told, lost) = (told + more_told, lost + more_lost);
+                }
+                (told, lost)
+            })
+        })
+        .collect();
+    for round in 0..rounds {
+        let (before, until) = (interrupts(&LINES), Instant::now() + LIMIT);
+        LINES.iter().for_each(|line| sim.pull(*line, round % 2 == 0));
+        // The kernel makes one of two edges that come too close: then fewer were sent, not lost.
+        while interrupts(&LINES) < before + 4 {
+            assert!(Instant::now() < until, "an edge that did not interrupt");
+            std::thread::yield_now();
+        }
+    }
+    for reader in readers {
+        let (told, lost) = reader.join().expect("a reader that has heard of everything");
+        assert_eq!(told + lost, expected, "{lost} lost");
+    }
 }
 
 #[test]

@@ -172,7 +172,10 @@ fn info_lists_who_is_connected_and_subscribed() {
     let connected = std::time::SystemTime::now();
     let headers = [("x-api-client-name", "panel")];
     let mut panel = daemon.try_ws("/subscribe?clientName=shadowed", &headers).expect("let in");
+    // One is known before the next one comes: the order below is theirs.
+    panel.sync();
     let mut lamp = daemon.ws("/subscribe?clientName=the%20lamp");
+    lamp.sync();
     let mut sensor = daemon.ws("/publish?clientName=sensor");
     for event in ["window", "door", "door"] {
         panel.send(&json!({"action": "subscribe", "event": event}).to_string());

@@ -30,15 +30,31 @@ pub fn report(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, Line
 /// # Errors
 /// That of the first line that cannot be read.
 pub fn report_all(gpio: &Gpio) -> Result<Vec<(String, LineReport)>, GpioError> {
-    report(gpio, Pin::all().map(|pin| (pin.to_string(), pin)).collect())
+    present(Pin::all(), |pin| gpio.report(&[pin]))
 }
 
-/// The header's lines in Endrpi's order.
+/// The header's lines in Endrpi's order, as far as the chip has them.
 ///
 /// # Errors
 /// That of the first line that cannot be read.
 pub fn read_all(gpio: &Gpio) -> Result<Vec<(String, LineState)>, GpioError> {
-    read(gpio, Pin::HEADER.iter().map(|pin| (pin.to_string(), *pin)).collect())
+    present(Pin::HEADER.iter().copied(), |pin| gpio.read(&[pin]))
+}
+
+/// Asks line by line: nobody has named a line that is not there, so it is no error here.
+fn present<T>(
+    pins: impl Iterator<Item = Pin>,
+    ask: impl Fn(Pin) -> Result<Vec<T>, GpioError>,
+) -> Result<Vec<(String, T)>, GpioError> {
+    let mut found = Vec::with_capacity(Pin::COUNT);
+    for pin in pins {
+        match ask(pin) {
+            Ok(answer) => found.extend(answer.into_iter().map(|answer| (pin.to_string(), answer))),
+            Err(GpioError::Unsupported { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// Changes all the lines, or none.

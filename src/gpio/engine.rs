@@ -140,8 +140,8 @@ impl Inner {
     /// A line that cannot be had is reported and does not keep the daemon from serving the others.
     pub fn set_up(&self) {
         let mut guard = self.lock();
-        let now = clock::now();
         let state = &mut *guard;
+        let now = clock::now();
         // One request for each, so that each input has the kernel's largest buffer for itself.
         for pin in state.outputs.configured(Mode::Input) {
             let line = state.outputs.config(pin);
@@ -209,6 +209,7 @@ impl Inner {
     pub fn publish(&self, state: &mut State, changes: &[Change], now: Instant) {
         for change in changes {
             self.keep(state, *change, now);
+            state.told.overtaken(change.pin, change.level);
             (self.sinks.publish)(self.event(*change, None));
         }
     }
@@ -264,8 +265,8 @@ impl Inner {
     /// due may be the end of a lease.
     fn do_due(&self, due: bool) -> (Option<Instant>, Option<Pending>) {
         let mut guard = if due { self.lock_soon(SAFE_LOCK_LIMIT) } else { self.lock() };
-        let now = clock::now();
         let state = &mut *guard;
+        let now = clock::now();
         assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
         // Signals come first: they are the ones whose lateness can be seen.
         let toggles: Vec<_> = state.pwm.due(now);

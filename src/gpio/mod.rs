@@ -7,6 +7,7 @@
 //! ever taking the lock of the lines; `gpio-out` waits for whatever is due: a lease's end, a longest time on, the
 //! next step of a sequence, the next toggle of a software PWM.
 
+mod access;
 mod cdev;
 mod engine;
 mod id;

@@ -289,10 +289,12 @@ impl Outputs {
         }
         wanted.sort_by_key(|(_, hold)| hold.role == Role::Output { level: Level::High });
         let (mut changes, mut failed) = (Vec::new(), Vec::new());
-        for one in wanted {
-            match self.put(&[one], now) {
+        for (pin, hold) in wanted {
+            // A bias that cannot be set must not keep a line from being let go of.
+            let plain = Hold { bias: None, ..hold };
+            match self.put(&[(pin, hold)], now).or_else(|_| self.put(&[(pin, plain)], now)) {
                 Ok(more) => changes.extend(more),
-                Err(error) => failed.push((one.0, error)),
+                Err(error) => failed.push((pin, error)),
             }
         }
         (changes, failed)

@@ -24,8 +24,9 @@ impl Gpio {
         let settings = self.inner.validated(settings)?;
         let pins: Vec<Pin> = settings.iter().map(|(pin, _)| *pin).collect();
         let mut guard = self.inner.lock();
-        let now = clock::now();
         let state = &mut *guard;
+        // Under the lock: what others have noted is never later than this.
+        let now = clock::now();
         state.may_write(&pins, caller, now)?;
         // A line that a PWM block drives must not become a GPIO on the way to "on" or "off".
         let by_block = |pin: Pin| state.hardware.read(pin).is_some();
@@ -37,7 +38,13 @@ impl Gpio {
         let (signals, plain): (Vec<_>, Vec<_>) =
             settings.into_iter().partition(|(pin, setting)| is_signal(*pin) && setting.duty().is_some());
         let holds: Vec<_> = plain.iter().map(|(pin, setting)| (*pin, state.outputs.wanted(*pin, *setting))).collect();
-        state.outputs.check(&holds, now)?;
+        // The rules look at all of it together: a signal counts as an output that is on.
+        let mut together = holds.clone();
+        together.extend(signals.iter().map(|(pin, setting)| {
+            let on = setting.duty().is_some_and(|duty| duty > Duty::ZERO);
+            (*pin, state.outputs.output(*pin, Level::from_bool(on)))
+        }));
+        state.outputs.check(&together, now)?;
         // Signals first: what can be refused of them is refused before a plain line has changed.
         let before: Vec<_> = signals.iter().map(|(pin, _)| (*pin, state.signal(*pin))).collect();
         for (pin, setting) in &signals {
@@ -131,8 +138,9 @@ impl Gpio {
         let pins = sequence.pins();
         self.inner.may_touch(&pins)?;
         let mut guard = self.inner.lock();
-        let now = clock::now();
         let state = &mut *guard;
+        // Under the lock: what others have noted is never later than this.
+        let now = clock::now();
         state.may_write(&pins, caller, now)?;
         // The lines become outputs before the clock starts, so that no step waits for that.
         if let Some(pin) = pins.iter().find(|pin| state.hardware.read(**pin).is_some()) {
@@ -183,8 +191,9 @@ impl Gpio {
     pub fn set_pwm(&self, caller: &Caller, pin: Pin, frequency: f64, duty: Duty) -> Result<Pwm, GpioError> {
         self.inner.may_touch(&[pin])?;
         let mut guard = self.inner.lock();
-        let now = clock::now();
         let state = &mut *guard;
+        // Under the lock: what others have noted is never later than this.
+        let now = clock::now();
         state.may_write(&[pin], caller, now)?;
         let pwm = self.inner.modulate(state, pin, frequency, duty, now)?;
         state.sequences.cancel_on(&[pin]);

@@ -44,6 +44,11 @@ impl Told {
         false
     }
 
+    /// The line was set by somebody who is told at once: what is still to be summed up ends with this level.
+    pub fn overtaken(&mut self, pin: Pin, level: Level) {
+        self.line(pin).last = Some(level);
+    }
+
     /// The hub had no room for it.
     pub fn refused(&mut self, pin: Pin, count: u32) {
         let line = self.line(pin);

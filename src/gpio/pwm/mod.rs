@@ -5,7 +5,6 @@
 //! gives it back before the board restarts: such a line must never be taken (Linux 6.12,
 //! drivers/pinctrl/bcm/pinctrl-bcm2835.c, bcm2835_pmx_gpio_set_direction and _disable_free).
 
-mod access;
 mod block;
 
 use std::fs;
@@ -15,8 +14,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::gpio::access::await_writable;
 use crate::types::line::{Duty, Pin, Pwm, PwmSource};
-use access::await_writable;
 
 /// A line's PWM channel. Dropped, it stops the signal it has made.
 pub struct Hardware {

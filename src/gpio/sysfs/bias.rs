@@ -33,6 +33,10 @@ pub fn by_device(device: &mut Device, chip: &Chip, offset: u32, bias: Bias) -> R
 /// Has the `pinctrl` program of Raspberry Pi OS set it, which leaves everything else of the line alone. It counts
 /// lines as the header does.
 pub fn by_pinctrl(pin: Pin, bias: Bias) -> Result<(), String> {
+    run("pinctrl", pin, bias)
+}
+
+fn run(program: &str, pin: Pin, bias: Bias) -> Result<(), String> {
     let word = match bias {
         Bias::Up => "pu",
         Bias::Down => "pd",
@@ -40,7 +44,7 @@ pub fn by_pinctrl(pin: Pin, bias: Bias) -> Result<(), String> {
     };
     let told = |why: String| format!("`pinctrl set {} {word}` failed: {why}", pin.number());
     let until = clock::now() + PINCTRL_LIMIT;
-    let mut child = Command::new("pinctrl")
+    let mut child = Command::new(program)
         .args(["set", &pin.number().to_string(), word])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -91,4 +95,40 @@ fn complaint(mut child: Child) -> String {
     let ready = poll(&mut [PollFd::new(&*stderr, PollFlags::IN)], Some(&Timespec::default()));
     let length = if matches!(ready, Ok(1..)) { stderr.read(&mut buffer).unwrap_or(0) } else { 0 };
     String::from_utf8_lossy(&buffer[..length]).trim().escape_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn run_script(body: &str) -> Result<String, String> {
+        let directory = std::env::temp_dir().join(format!("pinwire-pinctrl-{}-{}", std::process::id(), body.len()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let (script, said) = (directory.join("pinctrl"), directory.join("said"));
+        fs::write(&script, format!("#!/bin/sh\necho \"$@\" >{}\n{body}\n", said.display())).expect("a file");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("ours");
+        let pin = Pin::new(17).expect("in range");
+        let done = run(&script.display().to_string(), pin, Bias::Down);
+        let said = fs::read_to_string(&said).expect("it was run").trim().to_owned();
+        fs::remove_dir_all(&directory).expect("ours");
+        done.map(|()| said)
+    }
+
+    #[test]
+    fn the_program_is_told_the_line_and_the_bias() {
+        assert_eq!(run_script("exit 0").as_deref(), Ok("set 17 pd"));
+        let error = run_script("echo 'Must be root' >&2; exit 1").expect_err("it fails");
+        assert!(error.contains("pinctrl set 17 pd") && error.contains("Must be root"), "{error}");
+        let missing = run("/nonexistent/pinctrl", Pin::new(4).expect("in range"), Bias::Up).expect_err("no program");
+        assert!(missing.contains("pinctrl set 4 pu"), "{missing}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_with_its_children() {
+        let error = run_script("sleep 600 & exec sleep 600").expect_err("it hangs");
+        assert!(error.contains("did not end within 2s"), "{error}");
+    }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::access::await_writable;
 use super::chip::Chip;
 use super::count::{Ledger, newcomer};
 use super::line::{Line, Snapshot};
@@ -14,6 +13,7 @@ use super::watch::{self, Watched};
 use super::{Held, Sysfs, bias, kinds};
 use crate::config::SysfsBias;
 use crate::gpio::FIXED_PULL_UPS;
+use crate::gpio::access::await_writable;
 use crate::gpio::lines::{GpioError, Hold, Role};
 use crate::types::line::{Bias, Edge, Level, Pin};
 

@@ -16,7 +16,6 @@
 //! was last driven stays driven, because its safe level is worth more than what was there before. A daemon that was
 //! killed leaves its lines exported; for the next one they are such lines.
 
-mod access;
 mod bias;
 mod chip;
 mod count;
@@ -149,19 +148,27 @@ impl Sysfs {
                  RUN+=\"/bin/sh -c 'chgrp -R gpio /sys/class/gpio/ && chmod -R g=u /sys/class/gpio/ && chgrp -R gpio \
                  /sys$devpath && chmod -R g=u /sys$devpath'\""
             )),
+            Some(Errno::NOENT) => {
+                system(format!("a file of it is missing in {CLASS}, another program may have changed it"))
+            }
             _ => system(error.to_string()),
         }
     }
 
     /// A line that is exported, by us or by somebody else.
     fn exported(&mut self, pin: Pin, line: &Line) -> io::Result<LineState> {
-        let now = line.snapshot()?;
         let held = self.held.get(&pin);
+        let direction = match line.is_output() {
+            Ok(output) => Some(if output { Direction::Output } else { Direction::Input }),
+            // A driver may have exported a line whose direction is its own.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && line.is_exported() => None,
+            Err(error) => return Err(error),
+        };
         Ok(LineState {
-            direction: Some(if now.output { Direction::Output } else { Direction::Input }),
-            level: Some(now.level()),
+            direction,
+            level: Some(line.level()?),
             bias: held.and_then(|held| held.bias),
-            active_low: now.active_low,
+            active_low: line.active_low()?,
             consumer: held.is_none().then(|| "sysfs".to_owned()),
             pwm: None,
         })

@@ -79,13 +79,11 @@ impl Sim {
         get(&self.device.join(format!("sim_gpio{bcm}/value"))) == "1"
     }
 
-    /// What debugfs says: ` gpio-529 (                    |sysfs               ) out hi`.
-    fn debug(&self, bcm: u8) -> Option<String> {
-        let name = format!(" gpio-{} ", self.base + u32::from(bcm));
-        get(Path::new("/sys/kernel/debug/gpio"))
-            .lines()
-            .find(|line| line.starts_with(&name))
-            .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+    /// Who holds a line, as the character device tells it.
+    fn consumer(&self, bcm: u8) -> String {
+        let abi = chip::Abi::Numbered { base: u64::from(self.base) };
+        let chip = Chip { label: self.label.clone(), lines: 54, abi };
+        Device::default().line(&chip, u32::from(bcm)).expect("its info").consumer
     }
 
     fn file(&self, bcm: u8, name: &str) -> PathBuf {
@@ -209,7 +207,7 @@ fn outputs_are_driven_with_their_level_and_let_go() {
     assert_eq!((sim.wire(17), sim.wire(22)), (false, true));
     let state = lines.inspect(pin(22)).expect("held");
     assert_eq!((state.direction, state.level, state.active_low), (Some(Direction::Output), Some(Low), true));
-    assert!(sim.debug(17).expect("held").contains("sysfs"), "{:?}", sim.debug(17));
+    assert_eq!(sim.consumer(17), "sysfs");
     // A line that another program turns round behind our back is turned round again, with its level.
     put(&sim.file(27, "direction"), "in");
     assert_eq!(lines.hold(&[output(27, High)]), Ok(()));
@@ -443,6 +441,62 @@ fn a_bias_can_be_set_by_the_character_device_or_by_pinctrl() {
         "{refused:?}"
     );
     assert!(!sim.is_exported(17));
+}
+
+#[test]
+fn a_read_only_sysfs_names_the_units_setting() {
+    let Some(_alone) = alone() else { return };
+    let sim = Sim::new("pinctrl-test");
+    let mut lines = sim.open();
+    let run = |program: &str, words: &[&str]| {
+        assert!(Command::new(program).args(words).status().expect(program).success(), "{program} {words:?}");
+    };
+    // As ProtectKernelTunables does it.
+    run("mount", &["--bind", CLASS, CLASS]);
+    run("mount", &["-o", "remount,bind,ro", CLASS]);
+    let outcome = lines.hold(&[output(17, High)]);
+    run("umount", &[CLASS]);
+    let Err(GpioError::System { why, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("ReadWritePaths=/sys/class/gpio /sys/devices"), "{why}");
+    assert_eq!(lines.hold(&[output(17, High)]), Ok(()));
+    lines.release(&[pin(17)]);
+}
+
+/// Kernels from 6.17 on; the old interface, which they still have, is passed over.
+#[test]
+fn the_per_chip_interface_drives_and_reads_but_watches_nothing() {
+    let Some(_alone) = alone() else { return };
+    let sim = Sim::new("pinctrl-test");
+    let directories = Path::new(CLASS).read_dir().expect("it is there").flatten().map(|entry| entry.path());
+    let labelled = |path: &PathBuf| fs::read_to_string(path.join("label")).is_ok_and(|text| text.trim() == sim.label);
+    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("chip"));
+    let Some(directory) = directories.filter(named).find(labelled) else {
+        let _ = writeln!(std::io::stdout(), "this kernel has no /sys/class/gpio/chipN");
+        return;
+    };
+    let file = |bcm: u8, name: &str| directory.join(format!("gpio{bcm}/{name}"));
+    let chip = Chip { label: sim.label.clone(), lines: 54, abi: chip::Abi::PerChip { directory: directory.clone() } };
+    let shared = Shared::new(chip, Some(sim.label.clone())).expect("an eventfd");
+    let mut lines = Sysfs::new(shared, SysfsBias::Refuse);
+    let seen = Recorder::watch(&mut lines);
+    lines.hold(&[output(17, High), inverted(output(22, High)), inverted(input(4, Edge::Both))]).expect("free lines");
+    assert_eq!((sim.wire(17), sim.wire(22)), (true, false));
+    assert_eq!(get(&file(17, "direction")), "out");
+    assert_eq!(lines.hold(&[output(17, Low), inverted(output(22, Low))]), Ok(()));
+    assert_eq!((sim.wire(17), sim.wire(22)), (false, true));
+    for up in [true, false] {
+        sim.pull(4, up);
+        let state = lines.inspect(pin(4)).expect("held");
+        assert_eq!((state.level, state.active_low), (Some(Level::from_bool(!up)), true), "turned round by ourselves");
+    }
+    assert!(!lines.reports_edges(pin(4)));
+    let held = lines.hold(&[output(17, High), output(27, High), output(5, High)]);
+    assert!(matches!(held, Err(GpioError::Held { .. })), "{held:?}");
+    assert!(!sim.wire(17) && !file(27, "value").exists());
+    lines.release(&[pin(17), pin(22), pin(4)]);
+    assert!([17, 22, 4].iter().all(|bcm| !file(*bcm, "value").exists()));
+    lines.stop(LIMIT);
+    assert_eq!(seen.try_iter().count(), 0);
 }
 
 /// A child without privileges plays the daemon; we are udev.

@@ -118,12 +118,8 @@ impl Shared {
         let mut line = table.lines.remove(at);
         let count = line.interrupt.and_then(|number| table.counts()?.get(&number).map(|row| row.0));
         let now = clock::monotonic_ns();
-        let told = match read(&line.value) {
-            Ok(level) if level != line.ledger.seen() => line.ledger.wake(level, count),
-            _ => None,
-        };
-        let told = [told, line.ledger.settle(count)];
-        table.left.extend(told.into_iter().flatten().map(|told| edge(pin, told, now)));
+        let told = read(&line.value).ok().and_then(|level| line.ledger.close(level, count));
+        table.left.extend(told.map(|told| edge(pin, told, now)));
         drop(table);
         self.wake();
     }
@@ -172,10 +168,10 @@ impl Table {
         is_back
     }
 
-    /// Reads the lines whose files were reported, and settles the others' accounts if it is time. The order matters:
-    /// see [`Ledger::wake`].
+    /// Reads the lines whose files were reported or whose count has moved on. The order matters: see
+    /// [`Ledger::wake`].
     fn collect(&mut self, ready: &[Arc<File>], settle: bool) -> Batch {
-        let mut batch = Batch { edges: std::mem::take(&mut self.left), failed: Vec::new() };
+        let mut batch = Batch { edges: std::mem::take(&mut self.left), failed: Vec::new(), settled: true };
         if ready.is_empty() && !settle {
             return batch;
         }
@@ -183,7 +179,10 @@ impl Table {
         let counts = self.counts();
         for line in &mut self.lines {
             let count = line.interrupt.and_then(|number| counts.as_ref()?.get(&number).map(|row| row.0));
-            let told = if ready.iter().any(|file| Arc::ptr_eq(file, &line.value)) {
+            let reported = ready.iter().any(|file| Arc::ptr_eq(file, &line.value));
+            let told = if reported || line.ledger.is_behind(count) {
+                // Reading takes back the report of an edge that is not in this count; it is in the next one.
+                batch.settled = false;
                 match read(&line.value) {
                     Ok(level) => line.ledger.wake(level, count),
                     Err(error) => {
@@ -192,10 +191,11 @@ impl Table {
                     }
                 }
             } else if settle {
-                line.ledger.settle(count)
+                line.ledger.settle()
             } else {
                 None
             };
+            batch.settled &= line.ledger.is_settled();
             batch.edges.extend(told.map(|told| edge(line.pin, told, now)));
         }
         self.lines.retain(|line| batch.failed.iter().all(|(pin, _)| *pin != line.pin));
@@ -206,6 +206,8 @@ impl Table {
 struct Batch {
     edges: Vec<RawEdge>,
     failed: Vec<(Pin, io::Error)>,
+    /// Whether the kernel's count need not be read once more.
+    settled: bool,
 }
 
 /// The thread's body; ends when [`Shared::set_running`] says so.
@@ -225,20 +227,14 @@ pub fn run(shared: &Shared, watcher: &dyn Watcher) {
             (values, table.chip.as_ref().map(Chip::name).unwrap_or_default())
         };
         let until = [settle_at, look_at, watcher.next_tick()].into_iter().flatten().min();
-        let ready = match wait(shared, uevents.as_ref(), &values, until) {
-            Ok(ready) => ready,
-            Err(error) => {
-                log::error!("waiting for edges failed: {error}");
-                return;
-            }
-        };
+        // A watch that has ended in silence would be worse than a restart with the outputs safe.
+        let ready = wait(shared, uevents.as_ref(), &values, until)
+            .unwrap_or_else(|error| panic!("waiting for edges failed: {error}"));
         let now = clock::now();
         let settle = ready.is_empty() && settle_at.is_some_and(|at| at <= now);
         let batch = shared.lock().collect(&ready, settle);
-        if !ready.is_empty() {
-            settle_at = Some(now + SETTLE);
-        } else if settle {
-            settle_at = None;
+        if !ready.is_empty() || settle {
+            settle_at = (!batch.settled).then_some(now + SETTLE);
         }
         if !batch.edges.is_empty() {
             watcher.edges(&batch.edges);

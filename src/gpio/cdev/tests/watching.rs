@@ -147,6 +147,59 @@ fn what_others_do_is_told_and_what_we_do_is_not() {
     assert_eq!(told.try_recv().ok(), None);
 }
 
+/// A recorder that is held up by the first change of a line it is told of.
+struct HeldUp(Recorder, Mutex<Receiver<()>>);
+
+impl Watcher for HeldUp {
+    fn edges(&self, edges: &[RawEdge]) {
+        self.0.edges(edges);
+    }
+
+    fn line_changed(&self, pin: Pin, change: LineChange) {
+        self.0.line_changed(pin, change);
+        let _ = self.1.lock().expect("no panic in here").recv_timeout(LIMIT);
+    }
+
+    fn chip_lost(&self, why: &str) {
+        self.0.chip_lost(why);
+    }
+
+    fn chip_returned(&self) {
+        self.0.chip_returned();
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        None
+    }
+
+    fn tick(&self, _now: Instant) {}
+}
+
+#[test]
+fn what_the_kernel_did_not_report_is_found_by_looking() {
+    if absent() {
+        return;
+    }
+    let sim = Sim::new("flood", 28, None);
+    let mut lines = sim.open();
+    let (sender, told) = channel();
+    let (release, gate) = channel::<()>();
+    lines.watch(Arc::new(HeldUp(Recorder(sender), Mutex::new(gate)))).expect("a thread");
+    let _first = sim.other(27);
+    assert_eq!(foreign(&told), (pin(27), LineChangeKind::Requested, Some("gpioset".into())));
+    // Nobody reads now, and these are more than the kernel keeps: the next one it forgets.
+    let outputs: Vec<(Pin, Hold)> = (0..20).map(|bcm| (pin(bcm), output(Level::High))).collect();
+    let inputs: Vec<(Pin, Hold)> = (0..20).map(|bcm| (pin(bcm), input(None, Edge::None, 0))).collect();
+    lines.hold(&outputs).expect("free");
+    lines.hold(&inputs).expect("ours");
+    let second = sim.other(25);
+    drop(release);
+    assert_eq!(foreign(&told), (pin(25), LineChangeKind::Requested, Some("gpioset".into())));
+    drop(second);
+    assert_eq!(foreign(&told), (pin(25), LineChangeKind::Released, None));
+    assert_eq!(told.try_recv().ok(), None);
+}
+
 #[test]
 fn a_chip_that_vanishes_is_told_and_found_again() {
     if absent() {

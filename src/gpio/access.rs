@@ -22,8 +22,7 @@ pub fn await_writable(files: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
     let until = clock::now() + UDEV_LIMIT;
     let mut notices: Option<OwnedFd> = None;
     for file in files {
-        loop {
-            let Err(error) = probe(file) else { break };
+        while let Err(error) = probe(file) {
             let failed = |error| (file.clone(), error);
             if error.kind() != io::ErrorKind::PermissionDenied {
                 return Err(failed(error));
