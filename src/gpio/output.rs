@@ -130,6 +130,7 @@ impl Outputs {
             let known = &self.known[index(*pin)];
             if known.on_since.is_none()
                 && let Some(off) = known.off_since
+                && !line.min_off.is_zero()
                 && now < off + line.min_off
             {
                 let left = humantime::format_duration(whole_millis(off + line.min_off - now));
