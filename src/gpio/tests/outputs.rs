@@ -226,14 +226,16 @@ fn a_kept_level_is_the_first_one_of_the_next_start() {
 fn writers_that_wait_for_each_other_meet_no_rule_that_nobody_set() {
     let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
     let gpio = Arc::new(Gpio::new(&settings(Backend::Sim), &places(), sinks).expect("the simulation"));
-    let write = |_| {
-        let gpio = Arc::clone(&gpio);
-        std::thread::spawn(move || {
+    let (sender, refused) = channel();
+    for _ in 0..8 {
+        let (gpio, sender) = (Arc::clone(&gpio), sender.clone());
+        let write = move || {
             let levels = [Level::High, Level::Low].into_iter().cycle().take(2_000);
-            levels.filter_map(|level| gpio.update(&caller(), &[output(4, level)]).err()).next()
-        })
-    };
-    let writers: Vec<_> = (0..8).map(write).collect();
-    let refused: Vec<_> = writers.into_iter().filter_map(|writer| writer.join().expect("no crash")).collect();
-    assert_eq!(refused, []);
+            let _ = sender.send(levels.filter_map(|level| gpio.update(&caller(), &[output(4, level)]).err()).next());
+        };
+        Worker::spawn("writer", write).expect("a thread");
+    }
+    for _ in 0..8 {
+        assert_eq!(refused.recv_timeout(LIMIT), Ok(None));
+    }
 }
