@@ -162,11 +162,7 @@ impl Daemon {
         // The status is in place before anybody can ask for it.
         announce(&hub, &node_id, NodeStatus::Ready);
         let safe = Arc::downgrade(&desk);
-        worker::on_crash(move || {
-            if let Some(desk) = safe.upgrade() {
-                desk.gpio.make_safe("a thread has crashed");
-            }
-        });
+        worker::on_crash(move || safe.upgrade().is_none_or(|desk| desk.gpio.make_safe("a thread has crashed")));
         // The lines are taken last: whatever could not be had by now has ended the start.
         desk.gpio.start().map_err(StartError::new)?;
         let listeners = sockets.into_iter().map(|socket| Listener::open(socket, Arc::clone(&door)));

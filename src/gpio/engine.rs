@@ -2,12 +2,13 @@
 //!
 //! The lock is held for one operation (a few kernel calls) and the sinks, which never wait.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::Inner;
 use super::lease::Leases;
 use super::lines::{GpioError, Hold, Role};
 use super::output::{Change, Due, Outputs};
@@ -16,7 +17,6 @@ use super::sequence::Sequences;
 use super::signals::HardwarePwm;
 use super::soft_pwm::SoftPwm;
 use super::told::{Told, WINDOW};
-use super::{Inner, Locked};
 use crate::config::{Initial, Mode};
 use crate::rt::clock;
 use crate::types::caller::Caller;
@@ -30,7 +30,7 @@ const STEPS_PER_VISIT: usize = 64;
 const SPIN: Duration = Duration::from_micros(60);
 
 /// How long making safe may wait for the lock: whoever holds it may be the one that crashed.
-const SAFE_LOCK_LIMIT: Duration = Duration::from_millis(50);
+pub const SAFE_LOCK_LIMIT: Duration = Duration::from_millis(50);
 
 /// What the lock guards.
 pub struct State {
@@ -136,11 +136,6 @@ impl State {
 }
 
 impl Inner {
-    pub fn lock(&self) -> Locked<'_> {
-        // A panic elsewhere leaves no line half set (each operation is the backend's own): the lock stays usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes the configured lines: inputs as they are asked for, outputs with their first level in the same call.
     /// A line that cannot be had is reported and does not keep the daemon from serving the others.
     pub fn set_up(&self) {
@@ -245,8 +240,10 @@ impl Inner {
     pub fn run(&self, nudged: &Receiver<()>) {
         // The kernel may let a sleeper oversleep by 50 µs unless it is told that this one wants to be punctual.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+        let mut due = false;
         while !self.stopping() {
-            let (next, file) = self.do_due();
+            let (next, file) = self.do_due(due);
+            due = false;
             if let Some(file) = file {
                 file.write();
             }
@@ -255,7 +252,8 @@ impl Inner {
                 None => {}
                 Some(at) => {
                     let waited = nudged.recv_deadline(at.checked_sub(SPIN).unwrap_or(at));
-                    while waited == Err(RecvTimeoutError::Timeout) && clock::now() < at {
+                    due = waited == Err(RecvTimeoutError::Timeout);
+                    while due && clock::now() < at {
                         std::hint::spin_loop();
                     }
                 }
@@ -263,9 +261,10 @@ impl Inner {
         }
     }
 
-    /// Does what is due and says when something is due next.
-    fn do_due(&self) -> (Option<Instant>, Option<Pending>) {
-        let mut guard = self.lock();
+    /// Does what is due and says when something is due next. Where the time has come, nobody else goes first: what is
+    /// due may be the end of a lease.
+    fn do_due(&self, due: bool) -> (Option<Instant>, Option<Pending>) {
+        let mut guard = if due { self.lock_soon(SAFE_LOCK_LIMIT) } else { self.lock() };
         let state = &mut *guard;
         let now = clock::now();
         assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
@@ -327,9 +326,9 @@ impl Inner {
     /// Drives every output to its safe state. For the shutdown and for a crash anywhere: whoever crashed may hold the
     /// lock, so it is not waited for without end.
     pub fn make_safe(&self, why: &str, seal: bool) -> bool {
-        let Some(mut guard) = self.lock_within(SAFE_LOCK_LIMIT) else { return false };
+        let Some(mut urgent) = self.lock_first(SAFE_LOCK_LIMIT) else { return false };
         let now = clock::now();
-        let state = &mut *guard;
+        let state = urgent.state();
         // Sealed first: what the way to safety changes is not what was last wanted.
         let sealed = std::mem::replace(&mut state.sealed, true);
         let changes = state.make_safe(&Pin::ALL, now);
@@ -339,18 +338,6 @@ impl Inner {
             log::warn!("{} outputs went to their safe states: {why}", changes.len());
         }
         true
-    }
-
-    fn lock_within(&self, limit: Duration) -> Option<Locked<'_>> {
-        let until = clock::now() + limit;
-        loop {
-            match self.state.try_lock() {
-                Ok(state) => return Some(state),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) if clock::now() > until => return None,
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
-        }
     }
 
     /// The chip has gone, and with it every line; or it is back, and the configured lines are taken again.

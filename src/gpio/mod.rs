@@ -14,6 +14,7 @@ mod id;
 mod input;
 mod lease;
 mod lines;
+mod locked;
 mod output;
 mod persist;
 mod pwm;
@@ -29,7 +30,7 @@ mod told;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -81,12 +82,12 @@ pub struct Gpio {
 /// Every line's name in events.
 type Resources = Arc<[Arc<str>; Pin::COUNT]>;
 
-type Locked<'a> = MutexGuard<'a, State>;
-
 struct Inner {
     config: config::Gpio,
     /// Held for one operation (microseconds) and the sinks, nothing else.
     state: Mutex<State>,
+    /// Who has to have that lock first.
+    urgency: locked::Urgency,
     backend: BackendInfo,
     names: BTreeMap<String, Pin>,
     resources: Resources,
@@ -126,6 +127,7 @@ impl Gpio {
         let inner = Arc::new(Inner {
             config: config.clone(),
             state: Mutex::new(state),
+            urgency: locked::Urgency::default(),
             backend,
             names,
             resources,
@@ -197,18 +199,24 @@ impl Gpio {
 
     /// A caller's connection has ended.
     pub fn gone(&self, caller: CallerId) {
-        let mut state = self.inner.lock();
+        // From here on its grace runs, however long the lines are busy.
         let now = clock::now();
+        let mut state = self.inner.lock_soon(engine::SAFE_LOCK_LIMIT);
         state.leases.gone(caller, now);
         state.outputs.orphan(caller, now);
         self.inner.nudge_if_earlier(&state);
     }
 
-    /// Drives every output to its safe state; for a crash somewhere. What comes after is served again.
-    pub fn make_safe(&self, why: &str) {
+    /// Drives every output to its safe state; for a crash somewhere. What comes after is served again. Returns whether
+    /// it was tried: it cannot be by the thread that is in here at the moment, which has to ask again on its way out.
+    pub fn make_safe(&self, why: &str) -> bool {
+        if locked::is_in_here() {
+            return false;
+        }
         if !self.inner.make_safe(why, false) {
             log::error!("the outputs could not be made safe: their lock is held");
         }
+        true
     }
 
     /// Drives every output to its safe state for good: nobody writes after it.
@@ -225,6 +233,10 @@ impl Gpio {
         inner.nudge();
         if let Some(worker) = inner.worker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             worker.join(limit);
+        }
+        // Never let go of what is not safe: whoever had the lock then has it no more.
+        if !inner.lock().sealed {
+            self.seal("shutting down");
         }
         let mut guard = inner.lock();
         guard.outputs.lines().stop(limit);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::lines::{GpioError, Hold, Lines, Role};
 use crate::config::{self, Line, Mode, Safe};
+use crate::rt::clock;
 use crate::types::caller::CallerId;
 use crate::types::line::{Edge, Level, LineSetting, LineState, Pin};
 
@@ -129,6 +130,7 @@ impl Outputs {
             let known = &self.known[index(*pin)];
             if known.on_since.is_none()
                 && let Some(off) = known.off_since
+                && !line.min_off.is_zero()
                 && now < off + line.min_off
             {
                 let left = humantime::format_duration(whole_millis(off + line.min_off - now));
@@ -153,7 +155,9 @@ impl Outputs {
                 Before::Ask => Some(self.lines.inspect(*pin)?.level),
             });
         }
-        self.lines.hold(wanted)?;
+        self.hold(wanted)?;
+        // A line is off when the kernel has switched it, not when that was decided.
+        let now = clock::now().max(now);
         let mut changes = Vec::new();
         for ((pin, hold), before) in wanted.iter().zip(before) {
             let level = match hold.role {
@@ -172,6 +176,27 @@ impl Outputs {
         Ok(changes)
     }
 
+    /// Makes the lines what is said. Those that make room for an interlocked one are off before that is on: within one
+    /// call the backend has its own order, and time passes.
+    fn hold(&mut self, wanted: &[(Pin, Hold)]) -> Result<(), GpioError> {
+        let is_on = |hold: &Hold| hold.role == Role::Output { level: Level::High };
+        let turned_on: Vec<Pin> = wanted.iter().filter(|(_, hold)| is_on(hold)).map(|(pin, _)| *pin).collect();
+        let makes_room = |pin: &Pin| self.config(*pin).interlock.iter().any(|other| turned_on.contains(other));
+        let first = wanted.iter().filter(|(pin, hold)| !is_on(hold) && makes_room(pin));
+        let first: Vec<(Pin, Hold)> =
+            first.filter(|(pin, _)| self.held(*pin).is_some_and(|held| is_on(&held))).copied().collect();
+        if first.is_empty() {
+            return self.lines.hold(wanted);
+        }
+        self.lines.hold(&first)?;
+        self.lines.hold(wanted).inspect_err(|_| {
+            let before = first.iter().filter_map(|(pin, _)| Some((*pin, self.held(*pin)?)));
+            if let Err(error) = self.lines.hold(&before.collect::<Vec<_>>()) {
+                log::error!("a line that made room for another could not be switched on again: {error}");
+            }
+        })
+    }
+
     fn level_before(&self, pin: Pin, hold: Hold) -> Before {
         match (self.known[index(pin)].held, hold.role) {
             (Some(Hold { role: Role::Output { level }, active_low, .. }), _) if active_low == hold.active_low => {
@@ -187,6 +212,7 @@ impl Outputs {
     /// Keeps the books: how it is held, and since when it is on or off.
     fn note(&mut self, pin: Pin, hold: Hold, level: Option<Level>, now: Instant) {
         let known = &mut self.known[index(pin)];
+        let was_on = matches!(known.held, Some(Hold { role: Role::Output { level: Level::High }, .. }));
         known.held = match (hold.role, level) {
             (Role::OutputAsIs, Some(level)) => Some(Hold { role: Role::Output { level }, ..hold }),
             _ => Some(hold),
@@ -194,6 +220,9 @@ impl Outputs {
         if !known.modulated {
             let on = matches!(known.held, Some(Hold { role: Role::Output { level: Level::High }, .. }));
             self.switched(pin, on, now);
+            if was_on && !on {
+                self.known[index(pin)].off_since = Some(now);
+            }
         }
     }
 

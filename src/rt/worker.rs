@@ -4,6 +4,8 @@
 //! (systemd is the supervisor); a **visitor** thread serves one connection, and its crash ends only that.
 #![allow(clippy::disallowed_methods)] // the one place where threads start
 
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::thread::{Builder, JoinHandle};
@@ -61,29 +63,39 @@ impl Worker {
 }
 
 /// What is done when any thread has crashed, before anything else; see [`on_crash`].
-static ON_CRASH: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+static ON_CRASH: OnceLock<Box<dyn Fn() -> bool + Send + Sync>> = OnceLock::new();
+
+thread_local! {
+    /// This thread's crash, and where it came from, while there is something more urgent than to write it.
+    static UNWRITTEN: RefCell<Option<(String, Backtrace)>> = const { RefCell::new(None) };
+}
 
 /// Sets what is done when a thread crashes: a bug has been met, so nothing in the process can be trusted to do it
 /// later. Only the first call counts. It is done at once, while the crashed thread's stack is still in place, so
-/// `action` must not wait without end for a lock that thread may hold; and again when a thread of ours has been
-/// unwound, and its locks are free.
-pub fn on_crash(action: impl Fn() + Send + Sync + 'static) {
+/// `action` must not wait without end for a lock that thread may hold, and returns `false` where it does hold it; and
+/// again when a thread of ours has been unwound, and its locks are free.
+pub fn on_crash(action: impl Fn() -> bool + Send + Sync + 'static) {
     if ON_CRASH.set(Box::new(action)).is_err() {
         return;
     }
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         // First: writing a backtrace can take longer than a relay should stay on.
-        crashed();
-        previous(info);
+        if crashed() {
+            previous(info);
+        } else {
+            UNWRITTEN.set(Some((info.to_string(), Backtrace::capture())));
+        }
     }));
 }
 
-/// To be called where a crash was caught.
-pub fn crashed() {
-    if let Some(action) = ON_CRASH.get() {
-        action();
+/// To be called where a crash was caught. Returns whether what is to be done could be done.
+pub fn crashed() -> bool {
+    let done = ON_CRASH.get().is_none_or(|action| action());
+    if let Some((what, backtrace)) = UNWRITTEN.take() {
+        eprintln!("{what}\n{backtrace}");
     }
+    done
 }
 
 /// Ends the process because a part of it is gone that it cannot work without.

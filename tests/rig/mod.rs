@@ -4,6 +4,7 @@
 //! A [`Sim`] is one chip; it is removed with the value. [`outside`] is somebody else who uses the same lines.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod bench;
 pub mod doubles;
 pub mod flood;
 pub mod outside;

@@ -44,9 +44,9 @@ impl Reader {
             }
             self.read(&ready, &mut edges);
             self.look_after_the_chip();
-            let now = clock::now();
-            if self.watcher.next_tick().is_some_and(|due| due <= now) {
-                self.watcher.tick(now);
+            // The clock is read last: what is overdue is due now, by a clock read before.
+            if self.watcher.next_tick().is_some_and(|due| due <= clock::now()) {
+                self.watcher.tick(clock::now());
             }
         }
     }

@@ -182,7 +182,16 @@ impl Sysfs {
                 let driven = !matches!(held.hold.role, Role::Input { .. });
                 let now = held.line.snapshot()?;
                 let as_is = Snapshot { output: now.output, high: now.high, ..found };
-                held.line.restore(if driven { as_is } else { found })
+                // An input nobody listens to is the safe state of a line that must not be driven.
+                let parked = matches!(held.hold.role, Role::Input { edge: Edge::None, .. });
+                let input = Snapshot { output: false, ..found };
+                held.line.restore(if driven {
+                    as_is
+                } else if parked {
+                    input
+                } else {
+                    found
+                })
             }
             None => {
                 if held.line.edge()?.is_some_and(|edge| edge != Edge::None) {

@@ -234,3 +234,22 @@ fn an_interlock_holds_within_one_update_for_signals_too() {
     assert_eq!((bench.level(22), bench.level(17)), (Some(Level::Low), Some(Level::Low)));
     bench.gpio.update(&client(1), &[(pin(22), half), output(17, Level::Low)]).expect("one of them");
 }
+
+/// Whoever waits for the lines meanwhile is overtaken by others; its write is later than theirs all the same.
+#[test]
+fn writers_that_wait_for_each_other_meet_no_rule_that_nobody_set() {
+    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    let gpio = Arc::new(Gpio::new(&settings(Backend::Sim), &places(), sinks).expect("the simulation"));
+    let (sender, refused) = channel();
+    for _ in 0..8 {
+        let (gpio, sender) = (Arc::clone(&gpio), sender.clone());
+        let write = move || {
+            let levels = [Level::High, Level::Low].into_iter().cycle().take(2_000);
+            let _ = sender.send(levels.filter_map(|level| gpio.update(&caller(), &[output(4, level)]).err()).next());
+        };
+        Worker::spawn("writer", write).expect("a thread");
+    }
+    for _ in 0..8 {
+        assert_eq!(refused.recv_timeout(LIMIT), Ok(None));
+    }
+}
