@@ -30,10 +30,10 @@ impl Bench {
         all(&mut config);
         let (sender, told) = channel();
         let told_too = sender.clone();
-        let sinks = Sinks {
-            publish: Box::new(move |event| sender.send(words(event)).expect("somebody listens")),
-            post: Box::new(move |event| told_too.send(words(event)).is_ok()),
-        };
+        let sinks = Sinks::new(
+            move |event| sender.send(words(event)).expect("somebody listens"),
+            move |event| told_too.send(words(event)).is_ok(),
+        );
         let gpio = Gpio::new(&config, &Places { state_dir: dir, ..places() }, sinks).expect("the simulation");
         gpio.start().expect("a thread");
         Bench { gpio, told }
@@ -238,7 +238,7 @@ fn an_interlock_holds_within_one_update_for_signals_too() {
 /// Whoever waits for the lines meanwhile is overtaken by others; its write is later than theirs all the same.
 #[test]
 fn writers_that_wait_for_each_other_meet_no_rule_that_nobody_set() {
-    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    let sinks = Sinks::new(|_| {}, |_| true);
     let gpio = Arc::new(Gpio::new(&settings(Backend::Sim), &places(), sinks).expect("the simulation"));
     let (sender, refused) = channel();
     for _ in 0..8 {
