@@ -150,9 +150,13 @@ fn flood(run: &Run) {
         let kept = if run.backend == "cdev" { 1024 * LINES.len() } else { LINES.len() };
         assert!(lost >= u64::from(UNREAD) * LINES.len() as u64 - kept as u64, "{lost} lost");
     }
-    // Those that come back in time are told why; see tests/slow_subscriber.rs.
-    wait_until("all who stalled are cut", || daemon.log().matches("reads too slowly").count() >= STALLED);
-    assert_eq!(daemon.log().matches("reads too slowly").count(), STALLED, "nobody else is");
+    // Those that come back in time are told why; see tests/slow_subscriber.rs. What little is told of a stopped
+    // daemon's edges may fit into what waits for them.
+    let cut = || daemon.log().matches("reads too slowly").count();
+    if !run.stopped {
+        wait_until("all who stalled are cut", || cut() >= STALLED);
+    }
+    assert!(cut() <= STALLED, "somebody else is cut");
     drop(stalled);
 }
 
