@@ -176,7 +176,8 @@ impl Sim {
     /// Takes the chip away while others may still use it, as unplugging does.
     pub fn unplug(self) {}
 
-    fn control(&self, line: u32, what: &str) -> PathBuf {
+    /// A file by which the kernel lets a line be driven (`pull`) and looked at (`value`).
+    pub fn control(&self, line: u32, what: &str) -> PathBuf {
         self.controls.join(format!("sim_gpio{line}")).join(what)
     }
 
