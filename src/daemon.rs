@@ -66,7 +66,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
 /// The backend, or a line that could not be driven; the others have been.
 pub fn safe(config: &Config) -> Result<(), StartError> {
     config.warnings.iter().for_each(|warning| eprintln!("pinwire: warning: {warning}"));
-    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    let sinks = Sinks::new(|_| {}, |_| true);
     let places = Places { root: config.root.clone(), state_dir: None };
     let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
     let backend = gpio.backend();
@@ -116,13 +116,18 @@ impl Daemon {
         let node_id: Arc<str> = config.node_id.as_str().into();
         let facts = Arc::clone(&hub);
         // The thread that changed a line sends the news itself, once it has answered.
-        let posted = Arc::clone(&hub);
+        let (posted, left, sender) = (Arc::clone(&hub), Arc::clone(&hub), Arc::clone(&hub));
         let post = move |fact: Event| match fact.body {
             // A change that finds no room is counted there, and told of with its line's next event.
             Body::GpioState { .. } => posted.offer(fact),
             _ => posted.post(fact),
         };
-        let sinks = Sinks { publish: Box::new(move |fact| facts.publish(fact)), post: Box::new(post) };
+        let sinks = Sinks {
+            publish: Box::new(move |fact| facts.publish(fact)),
+            post: Box::new(post),
+            leave: Box::new(move |fact| left.leave_here(fact)),
+            send: Box::new(move || sender.send_few()),
+        };
         let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
         let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
         let backend = gpio.backend();

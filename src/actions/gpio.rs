@@ -83,7 +83,7 @@ mod tests {
     fn lines_answer_under_the_names_they_were_asked_by() {
         let settings = config::Gpio { backend: Backend::Sim, ..config::Gpio::default() };
         let places = Places { root: "/nonexistent".into(), state_dir: None };
-        let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+        let sinks = Sinks::new(|_| {}, |_| true);
         let gpio = Gpio::new(&settings, &places, sinks).expect("the simulation always starts");
         let caller = Caller { id: None, name: "test".into() };
         let pin = Pin::new(17).expect("a BCM number below 28");

@@ -134,7 +134,7 @@ fn warn(config: &Config) {
 /// The backend that would drive the lines. No line is touched.
 fn backend(config: &Config) -> Result<BackendInfo, GpioError> {
     let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };
-    let sinks = Sinks { publish: Box::new(|_| {}), post: Box::new(|_| true) };
+    let sinks = Sinks::new(|_| {}, |_| true);
     Ok(Gpio::new(&config.gpio, &places, sinks)?.backend())
 }
 

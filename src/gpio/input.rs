@@ -99,11 +99,15 @@ impl Input {
 
     /// Where the line's events go.
     fn post(&self, pin: Pin, clocks: Clocks) -> impl FnMut(Told) -> bool {
+        self.told(pin, clocks, &self.sinks.post)
+    }
+
+    fn told(&self, pin: Pin, clocks: Clocks, take: &dyn Fn(Event) -> bool) -> impl FnMut(Told) -> bool {
         move |Told { level, edges }| {
             let resource = Arc::clone(&self.resources[index(pin)]);
             let at = clocks.wall_at(edges.monotonic_ns);
             let body = Body::GpioState { resource, pin, level, pwm_duty: None, edges: Some(edges) };
-            (self.sinks.post)(Event { at, body })
+            take(Event { at, body })
         }
     }
 
@@ -141,8 +145,11 @@ impl Watcher for Input {
         let clocks = Clocks::read();
         let mut lines = self.lock();
         for edge in edges {
-            lines[index(edge.pin)].edge(edge, clocks.monotonic_ns, &mut self.post(edge.pin, clocks));
+            let tell = &mut self.told(edge.pin, clocks, &self.sinks.leave);
+            lines[index(edge.pin)].edge(edge, clocks.monotonic_ns, tell);
         }
+        drop(lines);
+        (self.sinks.send)();
     }
 
     fn line_changed(&self, pin: Pin, change: LineChange) {
@@ -179,8 +186,10 @@ impl Watcher for Input {
         let clocks = Clocks::read();
         let mut lines = self.lock();
         for pin in (0..Pin::COUNT as u8).filter_map(Pin::new) {
-            lines[index(pin)].tick(clocks.monotonic_ns, &mut self.post(pin, clocks));
+            lines[index(pin)].tick(clocks.monotonic_ns, &mut self.told(pin, clocks, &self.sinks.leave));
         }
+        drop(lines);
+        (self.sinks.send)();
     }
 }
 

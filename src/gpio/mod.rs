@@ -56,6 +56,23 @@ pub struct Sinks {
     pub publish: Box<dyn Fn(Event) + Send + Sync>,
     /// Takes facts from the room's own threads; says whether there was room for it. It must never wait.
     pub post: Box<dyn Fn(Event) -> bool + Send + Sync>,
+    /// The same for edges, which are in a hurry: it may stay where it is until `send` is called, right after.
+    pub leave: Box<dyn Fn(Event) -> bool + Send + Sync>,
+    /// Sees to it that what was left is on its way, with no line locked. It must never wait.
+    pub send: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Sinks {
+    /// Two that take everything at once.
+    pub fn new(
+        publish: impl Fn(Event) + Send + Sync + 'static,
+        post: impl Fn(Event) -> bool + Send + Sync + 'static,
+    ) -> Sinks {
+        let post = Arc::new(post);
+        let leave = Arc::clone(&post);
+        let (post, leave) = (move |event| post(event), move |event| leave(event));
+        Sinks { publish: Box::new(publish), post: Box::new(post), leave: Box::new(leave), send: Box::new(|| {}) }
+    }
 }
 
 /// Where a backend looks for what it needs.

@@ -33,10 +33,7 @@ fn places() -> Places {
 
 /// Sinks for what must not happen.
 fn silent() -> Sinks {
-    Sinks {
-        publish: Box::new(|event| panic!("nothing changed: {event:?}")),
-        post: Box::new(|event| panic!("nothing happens by itself: {event:?}")),
-    }
+    Sinks::new(|event| panic!("nothing changed: {event:?}"), |event| panic!("nothing happens by itself: {event:?}"))
 }
 
 fn caller() -> Caller {
@@ -47,13 +44,13 @@ fn caller() -> Caller {
 fn workshop() -> (Gpio, Seen) {
     let seen = Seen::default();
     let log = seen.clone();
-    let publish = Box::new(move |event: Event| match event.body {
+    let publish = move |event: Event| match event.body {
         Body::GpioState { resource, pin, level, pwm_duty: None, .. } => {
             log.lock().expect("no test panics in the sink").push((resource.to_string(), pin.number(), level));
         }
         other => panic!("not a fact of this room: {other:?}"),
-    });
-    let sinks = Sinks { publish, post: Box::new(|event| panic!("nothing happens by itself: {event:?}")) };
+    };
+    let sinks = Sinks::new(publish, |event| panic!("nothing happens by itself: {event:?}"));
     (Gpio::new(&settings(Backend::Sim), &places(), sinks).expect("the simulation always starts"), seen)
 }
 

@@ -4,7 +4,7 @@
 //! lock sends all that waits, in order, for everyone; the others go on with their work. With one publisher
 //! that is its own thread and no hand-over; with many, the holder finds a batch and makes one send per
 //! subscriber of several events. Threads that must not spend their time sending (log, GPIO, telemetry) post
-//! and wake the hub's own thread instead.
+//! and wake the hub's own thread instead; edges, which are in a hurry, are sent by their reader where that is short.
 //!
 //! The inbox is bounded. Full, it makes publishing sessions wait for the lock and help (so they never
 //! deadlock); posts from threads that must not wait are dropped, counted and reported in the log.
@@ -39,6 +39,10 @@ const SEND_BYTES: usize = 32 * 1024;
 /// Batches a publisher sends before it hands over to the hub's own thread, so that a busy hub does not keep
 /// a session from reading its own socket.
 const BATCHES_PER_VISIT: usize = 16;
+
+/// Subscribers, to whatever, with whom a thread in a hurry sends by itself. It is a system call for each, which never
+/// waits; to wake another thread for them costs as much as several.
+const FEW: usize = 16;
 
 /// Writes an event as a whole WebSocket frame in one dialect; given by the wiring, so that the hub knows no JSON.
 pub type Encode = fn(Dialect, &Event, &mut Vec<u8>);
@@ -163,11 +167,37 @@ impl Hub {
 
     /// The same for who accounts for refused events itself: nothing is logged of them.
     pub fn offer(&self, event: Event) -> bool {
-        let taken = self.inbox.0.try_send(Command::Publish(Arc::new(event))).is_ok();
+        let taken = self.leave_here(event);
         if taken {
             let _ = self.nudge.try_send(());
         }
         taken
+    }
+
+    /// As [`Hub::offer`] without waking anybody: the caller calls [`Hub::send_few`] next.
+    pub fn leave_here(&self, event: Event) -> bool {
+        self.inbox.0.try_send(Command::Publish(Arc::new(event))).is_ok()
+    }
+
+    /// Sends what waits, if that is little and for few; else wakes the hub's thread for it. Never waits. For the
+    /// reader of edges: while it sends the kernel keeps the next ones, so it may send to a few, but not to a crowd.
+    pub fn send_few(&self) {
+        if self.inbox.1.is_empty() {
+            return;
+        }
+        // Whoever holds the lock looks again after letting go, as for `combine`.
+        let mut core = match self.core.try_lock() {
+            Ok(core) => core,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if self.inbox.1.len() <= BATCH && core.table.len() <= FEW {
+            core.work(&self.inbox.1);
+        }
+        drop(core);
+        if !self.inbox.1.is_empty() {
+            let _ = self.nudge.try_send(());
+        }
     }
 
     /// Takes in a subscriber.

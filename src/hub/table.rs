@@ -58,6 +58,11 @@ impl Route<'_> {
 }
 
 impl Table {
+    /// How many subscribers there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
     pub fn join(&mut self, id: MemberId, member: &mut Member) {
         let entry = Entry {
             conn: Arc::clone(&member.conn),

@@ -21,8 +21,7 @@ impl Rig {
             }
             taken
         };
-        let publish = Box::new(|event| panic!("no client caused this: {event:?}"));
-        let sinks = Arc::new(Sinks { publish, post: Box::new(post) });
+        let sinks = Arc::new(Sinks::new(|event| panic!("no client caused this: {event:?}"), post));
         let names = config.lines.iter().map(|(name, line)| (name.clone(), line.pin)).collect();
         let resources: Resources = Arc::new(super::super::resources(&names));
         Rig { input: Input::new(config, &resources, &sinks, debounced), room, seen }

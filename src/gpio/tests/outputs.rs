@@ -30,10 +30,10 @@ impl Bench {
         all(&mut config);
         let (sender, told) = channel();
         let told_too = sender.clone();
-        let sinks = Sinks {
-            publish: Box::new(move |event| sender.send(words(event)).expect("somebody listens")),
-            post: Box::new(move |event| told_too.send(words(event)).is_ok()),
-        };
+        let sinks = Sinks::new(
+            move |event| sender.send(words(event)).expect("somebody listens"),
+            move |event| told_too.send(words(event)).is_ok(),
+        );
         let gpio = Gpio::new(&config, &Places { state_dir: dir, ..places() }, sinks).expect("the simulation");
         gpio.start().expect("a thread");
         Bench { gpio, told }
