@@ -1,5 +1,6 @@
 //! The daemon under test, and a chip for it where the kernel makes one.
 
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::common::{Daemon, TempDir, Ws, pinwire};
-use crate::options::Backend;
+use crate::options::{Backend, Options};
 use crate::rig::Sim;
 
 const LABEL: &str = "bench";
@@ -19,11 +20,15 @@ pub fn chip() -> Sim {
 
 /// The daemon on that chip, or on simulated pins of its own. `more` goes into section `[gpio]` of its configuration
 /// and whatever follows that.
-pub fn daemon(backend: Option<Backend>, log_level: &str, more: &str) -> Daemon {
+pub fn daemon(options: &Options, backend: Option<Backend>, log_level: &str, more: &str) -> Daemon {
     let dir = TempDir::new();
     let chip = if backend.is_some() { format!("chip = \"{LABEL}\"\n") } else { String::new() };
     let config = dir.file("pinwire.toml", &format!("[gpio]\n{chip}{more}"));
-    let mut command = pinwire();
+    let mut command = Command::new(&options.daemon);
+    // It is told no more by the environment than the tests' daemons are.
+    for (name, _) in pinwire().get_envs().filter(|(_, value)| value.is_none()) {
+        command.env_remove(name);
+    }
     command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", log_level, "--gpio"]);
     command.arg(backend.map_or("sim", Backend::name)).arg("--config").arg(config);
     Daemon::launch(dir, command)

@@ -1,12 +1,14 @@
 //! Edges: the time from a change on a line until a WebSocket client has its event, and until somebody who runs
-//! `gpiomon` has read its line, of two lines of one chip in turn.
+//! `gpiomon` has read its line, of lines of one chip in turn.
+//!
+//! A third line has a bare reader ([`crate::bare`]), which tells how much of the time is the daemon's own.
 //!
 //! Two spans of that are told apart. The whole starts just before the simulated level is written, and holds the kernel's
 //! own delivery, which on simulated interrupts is up to a tick (a millisecond in the rig). The rest starts at the
 //! kernel's stamp of the edge, and is what a reader is to be judged by. Of sysfs there is no such stamp.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -16,6 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::bare::{Bare, EVENT_BYTES};
 use crate::common::{LIMIT, Ws, kill};
 use crate::device::{self, ask, monotonic};
 use crate::options::{Backend, Options};
@@ -25,6 +28,8 @@ use crate::table::Table;
 
 const OURS: u32 = 4;
 const THEIRS: u32 = 5;
+const BARE: u32 = 6;
+const LINES: [u32; 3] = [OURS, THEIRS, BARE];
 
 /// First edges of each, uncounted.
 const WARM_UP: u32 = 20;
@@ -64,11 +69,13 @@ pub fn measure(options: &Options) -> Result<Table> {
         "gpiomon",
         "ratio at p50, p99",
         "target",
+        "bare reader",
+        "ratio to that at p50",
     ]);
     for &backend in &options.backend {
         for (dialect, name) in [(Dialect::PiController, "/ws"), (Dialect::Endrpi, "Endrpi's SUBSCRIBE")] {
             let name = format!("{name}, {}", backend.name());
-            let [ours, theirs] = pairs(options, backend, dialect).map_err(|error| format!("{name}: {error}"))?;
+            let [ours, theirs, bare] = rounds(options, backend, dialect).map_err(|error| format!("{name}: {error}"))?;
             let [whole, rest] = [(&ours.whole, &theirs.whole), (&ours.rest, &theirs.rest)].map(|(ours, theirs)| {
                 let ours = (!ours.is_empty()).then(|| Spread::of(ours.iter().copied()));
                 (ours, Spread::of(theirs.iter().copied()))
@@ -80,10 +87,13 @@ pub fn measure(options: &Options) -> Result<Table> {
             println!("{name}: {ratio:.2} times gpiomon's time at p50");
             let [a, b, c] = cells(whole);
             let [d, e, f] = cells(rest);
-            table.row([name, a, b, c, d, e, f, format!("≤ {TARGET} {met}")]);
+            let bare = Spread::of(bare.rest);
+            let to_bare = rest.0.map(|ours| format!("{:.2}", ours.p50 / bare.p50)).unwrap_or_default();
+            let bare = format!("{:.0} / {:.0}", bare.p50, bare.p99);
+            table.row([name, a, b, c, d, e, f, format!("≤ {TARGET} {met}"), bare, to_bare]);
         }
     }
-    Ok(table.below(format!("{} pairs of edges on two lines of one simulated chip", options.pairs)))
+    Ok(table.below(format!("{} edges of each, in turn, on lines of one simulated chip", options.edges)))
 }
 
 fn cells((ours, theirs): (Option<Spread>, Spread)) -> [String; 3] {
@@ -93,10 +103,10 @@ fn cells((ours, theirs): (Option<Spread>, Spread)) -> [String; 3] {
     [ours.map_or_else(none, times), times(theirs), ratio.unwrap_or_default()]
 }
 
-/// Edges in turn; who comes first changes, too.
-fn pairs(options: &Options, backend: Backend, dialect: Dialect) -> Result<[Times; 2]> {
+/// Edges in turn; who comes after whom changes, too.
+fn rounds(options: &Options, backend: Backend, dialect: Dialect) -> Result<[Times; 3]> {
     let sim = device::chip();
-    let daemon = device::daemon(Some(backend), "error", CONFIG);
+    let daemon = device::daemon(options, Some(backend), "error", CONFIG);
     let mut ws = match dialect {
         Dialect::PiController => daemon.ws("/ws?types=gpio.*"),
         Dialect::Endrpi => daemon.ws("/"),
@@ -105,28 +115,39 @@ fn pairs(options: &Options, backend: Backend, dialect: Dialect) -> Result<[Times
         Dialect::PiController => ws.sync(),
         Dialect::Endrpi => drop(ask(&mut ws, "SUBSCRIBE", json!({"topics": ["gpio.*"]}))?),
     }
-    let mut gpiomon = Gpiomon::start(&sim, LIMIT + LONGEST_EDGE * options.pairs)?;
-    let mut pulls = [Pull::open(&sim, OURS)?, Pull::open(&sim, THEIRS)?];
-    let (mut ours, mut theirs, mut pauses) = (Times::default(), Times::default(), Pauses(1));
-    for number in 0..WARM_UP + options.pairs {
-        for turn in [number % 2, 1 - number % 2] {
+    let mut gpiomon = Gpiomon::start(&sim, LIMIT + LONGEST_EDGE * options.edges)?;
+    let mut bare = Bare::start(&sim, BARE)?;
+    let mut pulls = Vec::new();
+    for line in LINES {
+        pulls.push(Pull::open(&sim, line)?);
+    }
+    let (mut times, mut pauses) = (<[Times; 3]>::default(), Pauses(1));
+    for number in 0..WARM_UP + options.edges {
+        for turn in if number % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] } {
             pauses.pause();
-            let begun = pulls[turn as usize].flip()?;
-            let up = pulls[turn as usize].up;
-            let (times, (stamp, end)) = match turn {
-                0 => (&mut ours, event(&mut ws, dialect, up)),
-                _ => (&mut theirs, gpiomon.edge(up)?),
+            let (begun, up) = pulls[turn].flip()?;
+            let (stamp, end) = match LINES[turn] {
+                OURS => event(&mut ws, dialect, up),
+                THEIRS => gpiomon.edge(up)?,
+                _ => bare_edge(&mut bare)?,
             };
             if number >= WARM_UP {
-                times.whole.push(end.saturating_sub(begun));
+                times[turn].whole.push(end.saturating_sub(begun));
                 // What the sysfs backend says is when it woke up.
-                if turn == 1 || backend == Backend::Cdev {
-                    times.rest.push(end.saturating_sub(stamp));
+                if LINES[turn] != OURS || backend == Backend::Cdev {
+                    times[turn].rest.push(end.saturating_sub(stamp));
                 }
             }
         }
     }
-    Ok([ours, theirs])
+    Ok(times)
+}
+
+fn bare_edge(bare: &mut Bare) -> Result<(Duration, Duration)> {
+    let mut event = [0; EVENT_BYTES];
+    bare.stream.read_exact(&mut event)?;
+    let end = monotonic();
+    Ok((Duration::from_nanos(u64::from_le_bytes(std::array::from_fn(|at| event[at]))), end))
 }
 
 /// Waits for the event of our line's change to this level; its stamp, and when it was there.
@@ -156,12 +177,12 @@ impl Pull {
         Ok(Pull { file: OpenOptions::new().write(true).open(sim.control(line, "pull"))?, up: false })
     }
 
-    /// Changes it; says when that began.
-    fn flip(&mut self) -> Result<Duration> {
+    /// Changes it; says when that began, and whether it is up now.
+    fn flip(&mut self) -> Result<(Duration, bool)> {
         self.up = !self.up;
         let begun = monotonic();
         self.file.write_all_at(if self.up { b"pull-up" } else { b"pull-down" }, 0)?;
-        Ok(begun)
+        Ok((begun, self.up))
     }
 }
 

@@ -11,13 +11,14 @@
 //! ```
 //!
 //! In reading order: `options`, `device` (the daemon under test, and its chip), the kinds of work `edges`, `toggles`,
-//! `sequences`, `pwm`, and what they use: `pipeline` (requests, several on their way), `trace` (what the kernel saw),
+//! `sequences`, `pwm`, and what they use: `bare` (the least that a reader of edges can be), `pipeline` (requests, several on their way), `trace` (what the kernel saw),
 //! `busy` (load beside), `spread` and `table` (figures in, figures out).
 //!
 //! Exit code: 0 however slow the daemon is and for work that is skipped, 1 if some work could not be done, 2 for bad
 //! usage.
 #![deny(unsafe_code)]
 
+mod bare;
 mod busy;
 mod device;
 mod edges;
@@ -56,6 +57,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();
     if args.get(1).is_some_and(|arg| arg == busy::FLAG) {
         busy::spin();
+    }
+    if args.get(1).is_some_and(|arg| arg == bare::FLAG) {
+        if let Err(error) = bare::run(&args[2..]) {
+            eprintln!("gpio bench, bare reader: {error}");
+        }
+        return ExitCode::FAILURE;
     }
     // `cargo bench` passes --bench; `cargo test --benches` does not, and must not start a measurement.
     if !args.iter().any(|arg| arg == "--bench") || args.iter().any(|arg| arg == "--test") {

@@ -1,5 +1,6 @@
 //! What was asked for on the command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -16,9 +17,9 @@ pub struct Options {
     /// edges, toggles: the daemon's way to the lines
     #[arg(long, value_enum, value_delimiter = ',', default_value = "cdev,sysfs")]
     pub backend: Vec<Backend>,
-    /// edges: pairs of edges, one for the daemon and one for gpiomon
+    /// edges: how many for the daemon, gpiomon and the bare reader each
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
-    pub pairs: u32,
+    pub edges: u32,
     /// toggles: runs of daemon and loop in turn, per line of the table
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
@@ -31,6 +32,9 @@ pub struct Options {
     /// pwm: how long CPU time is counted, in seconds
     #[arg(long, default_value = "5", value_parser = run_length)]
     pub pwm_seconds: Duration,
+    /// Measure this binary instead of the one just built
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_pinwire"))]
+    pub daemon: PathBuf,
     /// Cargo says so under `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,

@@ -21,7 +21,7 @@ const FIRST_LINE: u32 = 4;
 pub fn measure(options: &Options) -> Result<Table> {
     let mut table = Table::new(&["software PWM on", "share of one CPU", "toggles per second", "CPU µs per toggle"]);
     for (lines, hertz) in CASES {
-        let daemon = device::daemon(None, "error", "");
+        let daemon = device::daemon(options, None, "error", "");
         let mut ws = daemon.ws("/");
         for pin in FIRST_LINE..FIRST_LINE + lines {
             ask(&mut ws, "SET_PWM", json!({"pin": pin, "frequency": hertz, "duty": DUTY}))?;

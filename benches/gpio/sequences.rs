@@ -25,12 +25,17 @@ const LINE: u32 = 4;
 /// Events of a sequence that has ended are all there after so much silence.
 const QUIET: Duration = Duration::from_millis(200);
 
+/// Between the daemon's look at the clock and the stamp of what it set then.
+const SLACK: Duration = Duration::from_micros(50);
+
 /// A line that changes at equal steps, starting high.
 struct Play {
     name: &'static str,
     action: &'static str,
     params: Value,
     step: Duration,
+    /// Steps in a round, and in all rounds.
+    round: u32,
     steps: u32,
 }
 
@@ -48,10 +53,9 @@ pub fn measure(options: &Options) -> Result<Table> {
     for (loaded, machine) in [(false, "idle"), (true, "busy")] {
         let _busy = if loaded { Some(Busy::start()?) } else { None };
         for play in plays(options.play_seconds) {
-            let (set, own) = if real { traced(&play) } else { stamped(&play) }
+            let (set, own) = if real { traced(options, &play) } else { stamped(options, &play) }
                 .map_err(|error| format!("{}, {machine}: {error}", play.name))?;
-            let late = lateness(&play, &set)?;
-            let drift = late[late.len() - 1].as_secs_f64() * 1e6;
+            let Seen { late, drift } = Seen::of(&play, &set)?;
             let left_out = play.steps - u32::try_from(set.len())?.min(play.steps);
             let spread = Spread::of(late);
             println!("{}, {machine}: late by {:.0} µs at p50", play.name, spread.p50);
@@ -67,7 +71,7 @@ pub fn measure(options: &Options) -> Result<Table> {
         }
     }
     let from = if real { "the kernel's trace, backend cdev" } else { "events of simulated pins" };
-    Ok(table.below(format!("times from {from}, counted from the first step; busy: one computing process per CPU")))
+    Ok(table.below(format!("times from {from}, counted from the most punctual step; drift: of the last step against the first; busy: one computing process per CPU")))
 }
 
 fn plays(time: Duration) -> [Play; 3] {
@@ -75,7 +79,7 @@ fn plays(time: Duration) -> [Play; 3] {
         let micros = step.as_micros() as u64;
         let count = (time.as_micros() / step.as_micros() / 2).max(1) as u32;
         let params = json!({"pin": LINE, "on": format!("{micros}us"), "off": format!("{micros}us"), "count": count});
-        Play { name, action: "BLINK_PIN", params, step, steps: 2 * count }
+        Play { name, action: "BLINK_PIN", params, step, round: 2, steps: 2 * count }
     };
     // As many steps as a round can have.
     let (step, round) = (Duration::from_micros(100), 1_000);
@@ -86,28 +90,47 @@ fn plays(time: Duration) -> [Play; 3] {
     [
         blink("BLINK_PIN 1 kHz", Duration::from_micros(500)),
         blink("BLINK_PIN 100 Hz", Duration::from_millis(5)),
-        Play { name: "PLAY_PINS, a step each 100 µs", action: "PLAY_PINS", params, step, steps: round * count },
+        Play { name: "PLAY_PINS, a step each 100 µs", action: "PLAY_PINS", params, step, round, steps: round * count },
     ]
 }
 
-/// How late each step was, as seen from the first one, which is on time by definition.
-fn lateness(play: &Play, set: &[Duration]) -> Result<Vec<Duration>> {
-    let first = set.first().ok_or("no level was set")?;
-    let direct = set.len() == play.steps as usize;
-    let late = set.iter().enumerate().map(|(number, at)| {
-        let since = at.saturating_sub(*first);
-        // With steps left out each one belongs to the latest that it can be; all levels alternate.
-        let possible = (since.as_nanos() / play.step.as_nanos()) as u32;
-        let nearest = possible - (possible ^ number as u32) % 2 * u32::from(possible > 0);
-        since.saturating_sub(play.step * if direct { number as u32 } else { nearest })
-    });
-    Ok(late.collect())
+/// What the times at which levels were set say of a sequence.
+struct Seen {
+    /// How late each step was, in the order of the steps, as seen from the most punctual one.
+    late: Vec<Duration>,
+    /// Of the last step against the first one, in microseconds.
+    drift: f64,
+}
+
+impl Seen {
+    /// Rounds that are wholly past when they should start are left out, except the last one; so each round that was
+    /// played is the latest that it can be.
+    fn of(play: &Play, set: &[Duration]) -> Result<Seen> {
+        let (first, last) = set.first().zip(set.last()).ok_or("no level was set")?;
+        let round = play.step * play.round;
+        let mut late = Vec::with_capacity(set.len());
+        let mut rounds = play.steps / play.round;
+        let mut start = *first;
+        for steps in set.chunks(play.round as usize) {
+            for (at, number) in steps.iter().zip(0..) {
+                late.push(at.as_secs_f64() - (start + play.step * number).as_secs_f64());
+            }
+            let past = steps[steps.len() - 1].saturating_sub(start + SLACK).as_nanos() / round.as_nanos();
+            let past = u32::try_from(past)?.clamp(1, rounds.saturating_sub(1).max(1));
+            rounds = rounds.saturating_sub(past);
+            start += round * past;
+        }
+        let least = late.iter().copied().fold(f64::INFINITY, f64::min);
+        let drift = last.as_secs_f64() - (*first + play.step * (play.steps - 1)).as_secs_f64();
+        let late = late.iter().map(|late| Duration::from_secs_f64(late - least)).collect();
+        Ok(Seen { late, drift: drift * 1e6 })
+    }
 }
 
 /// With real lines: the times at which the kernel set the level.
-fn traced(play: &Play) -> Result<(Vec<Duration>, String)> {
+fn traced(options: &Options, play: &Play) -> Result<(Vec<Duration>, String)> {
     let sim = device::chip();
-    let daemon = device::daemon(Some(Backend::Cdev), "debug", "");
+    let daemon = device::daemon(options, Some(Backend::Cdev), "debug", "");
     let mut ws = daemon.ws("/");
     prepare(&mut ws)?;
     let trace = Trace::start()?;
@@ -118,8 +141,8 @@ fn traced(play: &Play) -> Result<(Vec<Duration>, String)> {
 }
 
 /// With simulated lines: the times of the events, and the daemon's own account from a second time without.
-fn stamped(play: &Play) -> Result<(Vec<Duration>, String)> {
-    let daemon = device::daemon(None, "debug", "edge_events = 0\n");
+fn stamped(options: &Options, play: &Play) -> Result<(Vec<Duration>, String)> {
+    let daemon = device::daemon(options, None, "debug", "edge_events = 0\n");
     let mut ws = daemon.ws("/");
     prepare(&mut ws)?;
     let events = subscribe(&daemon);
@@ -129,7 +152,7 @@ fn stamped(play: &Play) -> Result<(Vec<Duration>, String)> {
         set.push(at.duration_since(SystemTime::UNIX_EPOCH)?);
     }
     drop(daemon);
-    let daemon = device::daemon(None, "debug", "");
+    let daemon = device::daemon(options, None, "debug", "");
     let mut ws = daemon.ws("/");
     prepare(&mut ws)?;
     let own = ended(&daemon, &start(&mut ws, play)?)?;

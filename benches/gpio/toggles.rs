@@ -37,7 +37,7 @@ pub fn measure(options: &Options) -> Result<Table> {
     for &backend in &options.backend {
         let sim = device::chip();
         for depth in DEPTHS {
-            let daemon = device::daemon(Some(backend), "error", "");
+            let daemon = device::daemon(options, Some(backend), "error", "");
             let mut client = client(&daemon)?;
             client.run(depth, WARM_UP)?;
             let name = match depth {
@@ -46,7 +46,7 @@ pub fn measure(options: &Options) -> Result<Table> {
             };
             add(&mut table, options, &sim, name, || client.run(depth, options.seconds))?;
         }
-        let daemon = device::daemon(Some(backend), "debug", "");
+        let daemon = device::daemon(options, Some(backend), "debug", "");
         let name = format!("PLAY_PINS, {STEPS} steps in 1 ms, {}", backend.name());
         add(&mut table, options, &sim, name, || play(&daemon, &sim))?;
     }
