@@ -1,5 +1,5 @@
-//! Sequences: how late each step is, and whether the last one is later than the first (drift), with the machine idle
-//! and with a busy process on each CPU.
+//! Sequences: how late each step is, and whether the last one is later than the first (drift), with the machine
+//! as it is and with a busy process on each CPU.
 //!
 //! Where there is a kernel with GPIO its trace says when each level was set. Elsewhere the lines are simulated, and it
 //! is the events' own stamps: taken right after the level was set, but the subscriber who collects them keeps the
@@ -25,9 +25,6 @@ const LINE: u32 = 4;
 /// Events of a sequence that has ended are all there after so much silence.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Between the daemon's look at the clock and the stamp of what it set then.
-const SLACK: Duration = Duration::from_micros(50);
-
 /// A line that changes at equal steps, starting high.
 struct Play {
     name: &'static str,
@@ -50,7 +47,7 @@ pub fn measure(options: &Options) -> Result<Table> {
         "by its own account, mean / max µs",
         "left out",
     ]);
-    for (loaded, machine) in [(false, "idle"), (true, "busy")] {
+    for (loaded, machine) in [(false, "as it is"), (true, "busy")] {
         let _busy = if loaded { Some(Busy::start()?) } else { None };
         for play in plays(options.play_seconds) {
             let (set, own) = if real { traced(options, &play) } else { stamped(options, &play) }
@@ -71,7 +68,7 @@ pub fn measure(options: &Options) -> Result<Table> {
         }
     }
     let from = if real { "the kernel's trace, backend cdev" } else { "events of simulated pins" };
-    Ok(table.below(format!("times from {from}, counted from the most punctual step; drift: of the last step against the first; busy: one computing process per CPU")))
+    Ok(table.below(format!("times from {from}, counted from the first step; drift: of the last step against the first; busy: one computing process per CPU")))
 }
 
 fn plays(time: Duration) -> [Play; 3] {
@@ -96,33 +93,31 @@ fn plays(time: Duration) -> [Play; 3] {
 
 /// What the times at which levels were set say of a sequence.
 struct Seen {
-    /// How late each step was, in the order of the steps, as seen from the most punctual one.
+    /// How late each step was, in the order of the steps, as seen from the first one, which a request sets by itself.
     late: Vec<Duration>,
     /// Of the last step against the first one, in microseconds.
     drift: f64,
 }
 
 impl Seen {
-    /// Rounds that are wholly past when they should start are left out, except the last one; so each round that was
-    /// played is the latest that it can be.
+    /// Rounds that are wholly past when they should start are left out, and how many there were is known. Each that
+    /// was played is taken for the latest that it can be then.
     fn of(play: &Play, set: &[Duration]) -> Result<Seen> {
         let (first, last) = set.first().zip(set.last()).ok_or("no level was set")?;
         let round = play.step * play.round;
+        let left_out = play.steps.saturating_sub(u32::try_from(set.len())?) / play.round;
         let mut late = Vec::with_capacity(set.len());
-        let mut rounds = play.steps / play.round;
-        let mut start = *first;
-        for steps in set.chunks(play.round as usize) {
+        for (steps, played) in set.chunks(play.round as usize).zip(0..) {
+            // The first step of all may have been late itself, so others may be early by comparison.
+            let since = (steps[0] + round / 4).saturating_sub(*first);
+            let latest = u32::try_from(since.as_nanos() / round.as_nanos())?;
+            let start = *first + round * latest.clamp(played, played + left_out);
             for (at, number) in steps.iter().zip(0..) {
                 late.push(at.as_secs_f64() - (start + play.step * number).as_secs_f64());
             }
-            let past = steps[steps.len() - 1].saturating_sub(start + SLACK).as_nanos() / round.as_nanos();
-            let past = u32::try_from(past)?.clamp(1, rounds.saturating_sub(1).max(1));
-            rounds = rounds.saturating_sub(past);
-            start += round * past;
         }
-        let least = late.iter().copied().fold(f64::INFINITY, f64::min);
         let drift = last.as_secs_f64() - (*first + play.step * (play.steps - 1)).as_secs_f64();
-        let late = late.iter().map(|late| Duration::from_secs_f64(late - least)).collect();
+        let late = late.iter().map(|late| Duration::from_secs_f64(late.max(0.0))).collect();
         Ok(Seen { late, drift: drift * 1e6 })
     }
 }
