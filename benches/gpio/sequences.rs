@@ -68,7 +68,8 @@ pub fn measure(options: &Options) -> Result<Table> {
         }
     }
     let from = if real { "the kernel's trace, backend cdev" } else { "events of simulated pins" };
-    Ok(table.below(format!("times from {from}, counted from the first step; drift: of the last step against the first; busy: one computing process per CPU")))
+    let doubt = "where steps are left out it is a guess which, and its own account counts";
+    Ok(table.below(format!("times from {from}, counted from the first step; drift: of the last step against the first; busy: one computing process per CPU; {doubt}")))
 }
 
 fn plays(time: Duration) -> [Play; 3] {
