@@ -185,11 +185,14 @@ impl Hub {
         if self.inbox.1.is_empty() {
             return;
         }
-        // Whoever holds the lock looks again after letting go, as for `combine`.
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::WouldBlock) => {
+                // Not everybody who holds the lock looks for more afterwards; the hub's thread does.
+                let _ = self.nudge.try_send(());
+                return;
+            }
         };
         if self.inbox.1.len() <= BATCH && core.table.len() <= FEW {
             core.work(&self.inbox.1);
