@@ -125,7 +125,7 @@ impl Daemon {
         let sinks = Sinks {
             publish: Box::new(move |fact| facts.publish(fact)),
             post: Box::new(post),
-            leave: Box::new(move |fact| left.leave_fact(fact)),
+            leave: Box::new(move |fact| left.leave_here(fact)),
             send: Box::new(move || sender.send_few()),
         };
         let places = Places { root: config.root.clone(), state_dir: config.state_dir.clone() };

@@ -167,15 +167,15 @@ impl Hub {
 
     /// The same for who accounts for refused events itself: nothing is logged of them.
     pub fn offer(&self, event: Event) -> bool {
-        let taken = self.leave_fact(event);
+        let taken = self.leave_here(event);
         if taken {
             let _ = self.nudge.try_send(());
         }
         taken
     }
 
-    /// The same without waking anybody: the caller calls [`Hub::send_few`] next.
-    pub fn leave_fact(&self, event: Event) -> bool {
+    /// As [`Hub::offer`] without waking anybody: the caller calls [`Hub::send_few`] next.
+    pub fn leave_here(&self, event: Event) -> bool {
         self.inbox.0.try_send(Command::Publish(Arc::new(event))).is_ok()
     }
 
@@ -185,11 +185,14 @@ impl Hub {
         if self.inbox.1.is_empty() {
             return;
         }
-        // Whoever holds the lock looks again after letting go, as for `combine`.
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::WouldBlock) => {
+                // Not everybody who holds the lock looks for more afterwards; the hub's thread does.
+                let _ = self.nudge.try_send(());
+                return;
+            }
         };
         if self.inbox.1.len() <= BATCH && core.table.len() <= FEW {
             core.work(&self.inbox.1);
