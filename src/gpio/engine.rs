@@ -18,7 +18,7 @@ use super::signals::HardwarePwm;
 use super::soft_pwm::SoftPwm;
 use super::told::{Told, WINDOW};
 use crate::config::{Initial, Mode};
-use crate::rt::clock;
+use crate::rt::{clock, process};
 use crate::types::caller::Caller;
 use crate::types::event::{Body, Edges, Event};
 use crate::types::line::{Direction, Duty, Level, LineState, Pin, Pwm};
@@ -238,8 +238,7 @@ impl Inner {
 
     /// The body of `gpio-out`: does what is due, and waits for the next.
     pub fn run(&self, nudged: &Receiver<()>) {
-        // The kernel may let a sleeper oversleep by 50 µs unless it is told that this one wants to be punctual.
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+        process::be_punctual();
         let mut due = false;
         while !self.stopping() {
             let (next, file) = self.do_due(due);

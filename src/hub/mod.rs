@@ -188,19 +188,14 @@ impl Hub {
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                // Not everybody who holds the lock looks for more afterwards; the hub's thread does.
-                let _ = self.nudge.try_send(());
-                return;
-            }
+            // Its holder looks again, but may have many to send to; the hub's thread has nothing else to do.
+            Err(TryLockError::WouldBlock) => return self.look_again(),
         };
         if self.inbox.1.len() <= BATCH && core.table.len() <= FEW {
             core.work(&self.inbox.1);
         }
         drop(core);
-        if !self.inbox.1.is_empty() {
-            let _ = self.nudge.try_send(());
-        }
+        self.look_again();
     }
 
     /// Takes in a subscriber.
@@ -253,9 +248,18 @@ impl Hub {
         for _ in 0..=INBOX / BATCH {
             let mut core = self.lock();
             if self.inbox.1.is_empty() {
-                return;
+                break;
             }
             core.work(&self.inbox.1);
+        }
+        self.look_again();
+    }
+
+    /// To be called after letting go of the send lock by whoever does not look for more itself: those who met it held
+    /// have left their events to its holder.
+    fn look_again(&self) {
+        if !self.inbox.1.is_empty() {
+            let _ = self.nudge.try_send(());
         }
     }
 
@@ -264,6 +268,7 @@ impl Hub {
         // What others left while the lock was held is part of the picture.
         self.drain();
         let mut list: Vec<Presence> = self.lock().table.presence().collect();
+        self.look_again();
         list.sort_by_key(|p| p.id);
         list
     }

@@ -15,7 +15,7 @@ use super::chip::Board;
 use super::foreign::Foreign;
 use super::state::{CHIP, WAKE};
 use crate::gpio::lines::{RawEdge, Watcher};
-use crate::rt::clock;
+use crate::rt::{clock, process};
 
 /// How often a vanished chip is looked for.
 const RESCAN: Duration = Duration::from_secs(1);
@@ -34,6 +34,7 @@ pub struct Reader {
 impl Reader {
     /// Until it is told to stop.
     pub fn run(mut self) {
+        process::be_punctual();
         let mut ready = Vec::with_capacity(READY);
         let mut edges = Vec::new();
         while !self.shared.stopped.load(Ordering::Acquire) {

@@ -38,6 +38,7 @@ use rustix::io::Errno;
 
 use super::lines::{GpioError, Hold, Lines, Role, Watcher};
 use crate::config::{self, SysfsBias};
+use crate::rt::process;
 use crate::rt::worker::Worker;
 use crate::types::line::{Bias, Direction, Edge, LineState, Pin};
 use chip::{CLASS, Chip};
@@ -259,7 +260,10 @@ impl Lines for Sysfs {
         if self.thread.is_none() {
             self.shared.set_running(true);
             let shared = Arc::clone(&self.shared);
-            self.thread = Some(Worker::spawn("gpio-in", move || watch::run(&shared, &*watcher))?);
+            self.thread = Some(Worker::spawn("gpio-in", move || {
+                process::be_punctual();
+                watch::run(&shared, &*watcher);
+            })?);
         }
         Ok(())
     }
