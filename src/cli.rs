@@ -51,7 +51,7 @@ pub enum Command {
     CheckConfig(CheckConfigArgs),
     /// Drive the configured safe states without a running daemon; for ExecStopPost
     Safe(SafeArgs),
-    /// Say what works on this machine and what does not, and why
+    /// Say which GPIO backend works on this machine, and why the others do not
     Doctor(DoctorArgs),
 }
 

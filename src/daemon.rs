@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::front::{self, Door, Listener, Origins};
-use crate::gpio::{Gpio, Places, Sinks};
+use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
 use crate::rt::{clock, worker};
 use crate::session::Host;
@@ -71,10 +71,18 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
     let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
     let backend = gpio.backend();
     println!("GPIO backend '{}': {}", backend.name, backend.why);
+    let driven = gpio.drive_safe();
+    if driven.is_empty() {
+        println!("no line is configured with mode \"output\" or \"pwm\": nothing to do");
+    }
     let mut failed = Vec::new();
-    for (resource, outcome) in gpio.drive_safe() {
+    for (resource, outcome) in driven {
         match outcome {
             Ok(state) => println!("{resource}: {state}"),
+            Err(GpioError::Held { consumer, .. }) if consumer == "pinwire" => {
+                failed
+                    .push(format!("{resource} is held by a running daemon, which sees to it itself; stop that first"));
+            }
             Err(error) => failed.push(error.to_string()),
         }
     }

@@ -179,9 +179,9 @@ fn an_interlock_said_on_one_side_holds_on_both() {
     assert_eq!(config.gpio.lines.len(), 4);
     let both = good("[gpio.pins.a]\npin = 17\ninterlock = [\"b\"]\n[gpio.pins.b]\npin = 18\ninterlock = [\"a\"]");
     assert_eq!((line(&both, "a").interlock, line(&both, "b").interlock), (pins(&[18]), pins(&[17])));
-    // One may be on at the start, and one may end "high" where the other does not.
+    // One may be on at the start.
     good(
-        "[gpio.pins.a]\npin = 17\nmode = \"output\"\ninitial = \"high\"\nsafe = \"high\"\ninterlock = [\"b\"]\n\
+        "[gpio.pins.a]\npin = 17\nmode = \"output\"\ninitial = \"high\"\ninterlock = [\"b\"]\n\
          [gpio.pins.b]\npin = 18\nmode = \"pwm\"\nduty = 0.0\nsafe = \"input\"",
     );
 }

@@ -117,13 +117,13 @@ fn contradictions_between_settings_name_both() {
         ),
         (
             two("safe = \"high\"", "safe = \"high\"\ninterlock = [17]"),
-            "pinwire.toml:8: gpio.pins.b.safe: is \"high\", and gpio.pins.a.safe is \"high\", but gpio.pins.b.interlock \
-             says that only one of them may be on, write \"low\" or \"input\"",
+            "pinwire.toml:8: gpio.pins.b.safe: is \"high\", but gpio.pins.b.interlock says that only one of the lines may \
+             be on, and a safe state is driven whatever the other one is, write \"low\" or \"input\"",
         ),
         (
             two("safe = \"hold\"\ninterlock = [18]", "safe = \"high\""),
-            "pinwire.toml:8: gpio.pins.b.safe: is \"high\", and gpio.pins.a.safe is \"hold\", but gpio.pins.a.interlock \
-             says that only one of them may be on, write \"low\" or \"input\"",
+            "pinwire.toml:8: gpio.pins.b.safe: is \"high\", but gpio.pins.a.interlock says that only one of the lines may \
+             be on, and a safe state is driven whatever the other one is, write \"low\" or \"input\"",
         ),
         (
             "[gpio.pins.sda]\npin = 2\nbias = \"down\"".into(),

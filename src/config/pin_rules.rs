@@ -164,18 +164,14 @@ pub(super) fn together(own: Pin, other: Pin, gpio: &Gpio, key: &str, source: &So
         );
         return refuse(source.at(&format!("{own_key}.{first}")), message);
     }
-    let ((high_key, high), (other_key, other)) = match own.safe {
-        Safe::Level(Level::High) => ((own_key, own), (other_key, other)),
-        _ => ((other_key, other), (own_key, own)),
-    };
-    let may_be_on = matches!(other.safe, Safe::Level(Level::High) | Safe::Hold);
-    if high.safe == Safe::Level(Level::High) && may_be_on {
-        let message = format!(
-            "is \"high\", and {other_key}.safe is \"{}\", but {key} says that only one of them may be on, \
-             write \"low\" or \"input\"",
-            other.safe.as_str()
-        );
-        return refuse(source.at(&format!("{high_key}.safe")), message);
+    for (line, line_key) in [(own, &own_key), (other, &other_key)] {
+        if line.safe == Safe::Level(Level::High) {
+            let message = format!(
+                "is \"high\", but {key} says that only one of the lines may be on, and a safe state is driven whatever \
+                 the other one is, write \"low\" or \"input\""
+            );
+            return refuse(source.at(&format!("{line_key}.safe")), message);
+        }
     }
     Ok(())
 }

@@ -334,7 +334,11 @@ impl Inner {
         self.post(state, &changes, now);
         state.sealed = seal || sealed;
         if !changes.is_empty() {
-            log::warn!("{} outputs went to their safe states: {why}", changes.len());
+            let number = changes.len();
+            log::warn!(
+                "{number} {} to the safe state: {why}",
+                if number == 1 { "output went" } else { "outputs went" }
+            );
         }
         true
     }

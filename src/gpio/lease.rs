@@ -62,6 +62,10 @@ impl Leases {
     pub fn grant(&mut self, caller: &Caller, wish: &LeaseWish, now: Instant) -> Result<Lease, GpioError> {
         for pin in &wish.pins {
             if let Some(granted) = self.of(*pin) {
+                if granted.holder.is_some() && granted.holder == caller.id {
+                    let why = format!("it is in your own lease '{}'; renew or release that one", granted.lease.id);
+                    return Err(GpioError::Rule { pin: *pin, why });
+                }
                 return Err(granted.conflict(*pin, now));
             }
         }

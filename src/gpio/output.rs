@@ -173,6 +173,10 @@ impl Outputs {
             }
             self.note(*pin, *hold, level, now);
         }
+        // Told as it was done: what made room before what took it.
+        if wanted.iter().any(|(pin, _)| !self.config(*pin).interlock.is_empty()) {
+            changes.sort_by_key(|change| change.level == Level::High);
+        }
         Ok(changes)
     }
 

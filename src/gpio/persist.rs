@@ -107,5 +107,10 @@ fn read(path: &Path) -> BTreeMap<String, Level> {
         let level = [Level::Low, Level::High].into_iter().find(|known| known.as_str() == level)?;
         Some((name.to_owned(), level))
     };
-    text.lines().filter_map(line).collect()
+    let levels: BTreeMap<String, Level> = text.lines().filter_map(line).collect();
+    let wrong = text.lines().filter(|text| line(text).is_none()).count();
+    if wrong > 0 {
+        log::error!("{wrong} lines of '{}' make no sense and are left out: those outputs start as new", path.display());
+    }
+    levels
 }

@@ -108,6 +108,8 @@ impl Gpio {
         let now = clock::now();
         state.may_write(&wish.pins, caller, now)?;
         let lease = state.leases.grant(caller, wish, now)?;
+        // Nobody else's sequence goes on with them.
+        state.sequences.cancel_on(&wish.pins);
         self.inner.nudge();
         Ok(lease)
     }
@@ -141,7 +143,7 @@ impl Gpio {
             return Err(GpioError::Invalid { field: "period", why });
         }
         let pins = sequence.pins();
-        self.inner.may_touch(&pins)?;
+        self.inner.may_drive(&pins)?;
         let mut guard = self.inner.lock();
         let state = &mut *guard;
         // Under the lock: what others have noted is never later than this.
@@ -167,10 +169,12 @@ impl Gpio {
         }
         self.inner.arrange(state, &first);
         let changes = state.outputs.set(&first, now)?;
+        let ended = state.modulated(&pins);
         state.end_on(&pins);
         for pin in &pins {
             state.outputs.written_by(*pin, caller.id);
         }
+        let changes = state.with_ended(changes, &ended);
         self.inner.publish(state, &changes, now);
         let started = state.sequences.start(caller, sequence, now);
         self.inner.nudge();
@@ -194,7 +198,7 @@ impl Gpio {
     /// # Errors
     /// As [`Gpio::update`]; [`GpioError::Invalid`] for a frequency that cannot be made.
     pub fn set_pwm(&self, caller: &Caller, pin: Pin, frequency: f64, duty: Duty) -> Result<Pwm, GpioError> {
-        self.inner.may_touch(&[pin])?;
+        self.inner.may_drive(&[pin])?;
         let mut guard = self.inner.lock();
         let state = &mut *guard;
         // Under the lock: what others have noted is never later than this.
@@ -215,6 +219,20 @@ impl Inner {
         }
     }
 
+    /// What is configured as an input has something on it that drives it: a button to ground, say.
+    fn may_drive(&self, pins: &[Pin]) -> Result<(), GpioError> {
+        self.may_touch(pins)?;
+        for pin in pins {
+            if let Some((name, line)) = self.config.line(*pin)
+                && line.mode == Some(Mode::Input)
+            {
+                let why = format!("it is configured as an input (gpio.pins.{name}.mode)");
+                return Err(GpioError::Refused { pin: *pin, why });
+            }
+        }
+        Ok(())
+    }
+
     /// Each line once, in the order first named; refused before anything has changed.
     fn validated(&self, settings: &[(Pin, LineSetting)]) -> Result<Vec<(Pin, LineSetting)>, GpioError> {
         let mut valid: Vec<(Pin, LineSetting)> = Vec::with_capacity(settings.len().min(Pin::COUNT));
@@ -224,7 +242,10 @@ impl Inner {
             {
                 return Err(GpioError::FixedPullUp { pin });
             }
-            self.may_touch(&[pin])?;
+            match setting.duty() {
+                Some(_) => self.may_drive(&[pin])?,
+                None => self.may_touch(&[pin])?,
+            }
             match valid.iter().find(|(other, _)| *other == pin) {
                 None => valid.push((pin, setting)),
                 Some((_, same)) if *same == setting => {}

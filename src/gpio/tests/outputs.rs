@@ -253,3 +253,50 @@ fn writers_that_wait_for_each_other_meet_no_rule_that_nobody_set() {
         assert_eq!(refused.recv_timeout(LIMIT), Ok(None));
     }
 }
+
+#[test]
+fn a_lease_ends_what_others_play_on_its_lines_and_is_not_given_twice() {
+    let bench = Bench::new(|_| {});
+    let steps = vec![Step { at: Duration::ZERO, levels: vec![(pin(17), Level::High)] }];
+    let forever = Sequence { steps, period: millis(1), rounds: None };
+    let started = bench.gpio.play(&client(1), forever).expect("nobody leases it");
+    let granted = bench.gpio.lease(&client(2), &lease(LIMIT, LIMIT)).expect("nobody leases it");
+    assert!(bench.gpio.cancel(&client(2), &started.id).is_err(), "the lease has ended it");
+    let again = bench.gpio.lease(&client(2), &lease(LIMIT, LIMIT)).expect_err("it has one");
+    assert!(again.to_string().contains(&format!("in your own lease '{}'", granted.id)), "{again}");
+}
+
+#[test]
+fn what_is_configured_as_an_input_is_never_driven() {
+    let bench = Bench::with(
+        |_| {},
+        |config| {
+            config.lines.insert("button".into(), Line { mode: Some(Mode::Input), ..Line::plain(pin(4)) });
+        },
+        None,
+    );
+    let me = client(1);
+    let step = Step { at: Duration::ZERO, levels: vec![(pin(4), Level::High)] };
+    let sequence = Sequence { steps: vec![step], period: millis(1), rounds: Some(1) };
+    let refusals = [
+        bench.gpio.update(&me, &[output(4, Level::High)]),
+        bench.gpio.set_pwm(&me, pin(4), 50.0, Duty::FULL).map(drop),
+        bench.gpio.play(&me, sequence).map(drop),
+    ];
+    for refused in refusals {
+        assert!(matches!(&refused, Err(GpioError::Refused { why, .. }) if why.contains("gpio.pins.button.mode")));
+    }
+    bench.gpio.update(&me, &[input(4, Bias::Up)]).expect("it may be an input");
+}
+
+#[test]
+fn the_end_of_a_signal_by_a_sequence_is_told() {
+    let bench = Bench::new(|line| line.mode = None);
+    let half = Duty::from_fraction(0.5).expect("a fraction");
+    bench.gpio.set_pwm(&client(1), pin(17), 100.0, half).expect("slow enough");
+    assert_eq!(bench.next(), "relay 50 %");
+    let step = |at, level| Step { at, levels: vec![(pin(17), level)] };
+    let steps = vec![step(Duration::ZERO, Level::High), step(millis(1), Level::Low)];
+    bench.gpio.play(&client(1), Sequence { steps, period: millis(1), rounds: Some(1) }).expect("it can be played");
+    assert_eq!((bench.next(), bench.next()), ("relay 100 %".into(), "relay low".into()));
+}

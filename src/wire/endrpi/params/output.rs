@@ -32,6 +32,7 @@ const HOLDER_BYTES: usize = 64;
 /// `{"pins": ["GPIO17"], "lease": "5s", "grace": "1s", "holder": "panel"}`.
 pub fn lease_pins(params: Option<&RawValue>, resolve: Resolve<'_>) -> Made {
     let params = object(params)?;
+    only(params, &["pins", "lease", "grace", "holder"])?;
     let [_, lease] = fields(params, ["pins", "lease"])?;
     let mut pins = Vec::new();
     for (_, pin) in named_pins(params, resolve).ok_or_else(|| invalid("pins"))? {
@@ -110,8 +111,29 @@ pub fn debug_panic(params: Option<&RawValue>) -> Made {
     victim.map(Call::DebugPanic).ok_or_else(|| wrong("thread", "connection, gpio-in, gpio-out or hub"))
 }
 
+/// Refuses what is not a parameter: a misspelt level or grace must not become the default.
+fn only(params: &str, known: &[&str]) -> Result<(), Text> {
+    let mut unknown = None;
+    let read = json::members(params, |name, _| {
+        let name = json::string(name)?;
+        if known.contains(&&*name) {
+            return Some(());
+        }
+        unknown = Some(name.into_owned());
+        None
+    });
+    match (read, unknown) {
+        (_, Some(name)) => {
+            Err(format!("Received message with unknown '{name}' field; known: {}", known.join(", ")).into())
+        }
+        (None, None) => Err(text::INVALID_PARAMS.into()),
+        (Some(()), None) => Ok(()),
+    }
+}
+
 /// A pulse without its pin: once at a level, and back.
 pub fn pulse(pin: Pin, params: &str) -> Result<Sequence, Text> {
+    only(params, &["pin", "level", "duration"])?;
     let [duration] = fields(params, ["duration"])?;
     let [level] = optional(params, ["level"])?;
     let level = level.map_or(Some(Level::High), named_level).ok_or_else(|| invalid("level"))?;
@@ -122,6 +144,7 @@ pub fn pulse(pin: Pin, params: &str) -> Result<Sequence, Text> {
 
 /// Blinking without its pin: high first, low at the end, until it is cancelled unless a count is given.
 pub fn blink(pin: Pin, params: &str) -> Result<Sequence, Text> {
+    only(params, &["pin", "on", "off", "count"])?;
     let [on, off] = fields(params, ["on", "off"])?;
     let [count] = optional(params, ["count"])?;
     let (on, off) = (within("on", on, PHASE)?, within("off", off, PHASE)?);
@@ -132,6 +155,7 @@ pub fn blink(pin: Pin, params: &str) -> Result<Sequence, Text> {
 
 /// Levels over time: played once unless a count is given.
 pub fn play(params: &str, resolve: Resolve<'_>) -> Result<Sequence, Text> {
+    only(params, &["steps", "period", "count"])?;
     let [listed] = fields(params, ["steps"])?;
     let [period, count] = optional(params, ["period", "count"])?;
     let steps = steps(listed, resolve)?;
@@ -150,6 +174,7 @@ pub fn play(params: &str, resolve: Resolve<'_>) -> Result<Sequence, Text> {
 
 /// Frequency in hertz, and the share of time at high.
 pub fn pwm(params: &str) -> Result<(f64, Duty), Text> {
+    only(params, &["pin", "frequency", "duty"])?;
     let [frequency, duty] = fields(params, ["frequency", "duty"])?;
     let frequency = number(frequency).filter(|hertz| FREQUENCY.contains(hertz));
     let frequency = frequency.ok_or_else(|| wrong("frequency", "a number of hertz from 0.1 to 50000000"))?;
