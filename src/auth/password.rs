@@ -295,33 +295,34 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_and_few_who_wait() {
+    fn every_check_needs_the_turn_and_waits_for_it_with_a_limit() {
         let passwords = cheap();
         let kept = passwords.hash(GOOD).expect("a hash");
         let turn = passwords.turns.take().expect("the first");
-        // Waits for its limit, in vain.
-        assert_eq!(passwords.check(Some(&kept), GOOD), Err(PasswordError::Busy));
-        assert_eq!(passwords.turns.waiting.load(Ordering::Acquire), 0);
-        // Does not wait at all where enough do.
-        passwords.turns.waiting.store(MOST_WAITING, Ordering::Release);
+        // Nobody's is computed too, and so is what stands in for an unreadable one.
+        for kept in [Some(kept.as_str()), Some("unreadable"), None] {
+            assert_eq!(passwords.check(kept, GOOD), Err(PasswordError::Busy));
+        }
         assert_eq!(passwords.hash(GOOD), Err(PasswordError::Busy));
-        passwords.turns.waiting.store(0, Ordering::Release);
         drop(turn);
         assert_eq!(passwords.check(Some(&kept), GOOD), Ok(Checked::Right { outdated: false }));
     }
 
     #[test]
-    fn who_waits_has_the_turn_that_another_gives_back() {
+    fn who_waits_has_the_turn_that_another_gives_back_and_few_wait() {
         let turns = Turns::new(Duration::from_secs(60));
         let turn = turns.take().expect("the first");
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| turns.take().is_ok());
-            while turns.waiting.load(Ordering::Acquire) == 0 {
+            let waiters: [_; MOST_WAITING] = std::array::from_fn(|_| scope.spawn(|| turns.take().is_ok()));
+            while turns.waiting.load(Ordering::Acquire) < MOST_WAITING {
                 std::thread::yield_now();
             }
+            assert!(matches!(turns.take(), Err(PasswordError::Busy)));
+            assert_eq!(turns.waiting.load(Ordering::Acquire), MOST_WAITING, "it did not outwait the others");
             drop(turn);
-            assert!(waiter.join().expect("no crash"));
+            assert!(waiters.into_iter().all(|waiter| waiter.join().expect("no crash")));
         });
+        assert!(turns.take().is_ok());
     }
 
     #[test]
