@@ -317,8 +317,9 @@ mod tests {
             while turns.waiting.load(Ordering::Acquire) < MOST_WAITING {
                 std::thread::yield_now();
             }
+            let asked = std::time::Instant::now();
             assert!(matches!(turns.take(), Err(PasswordError::Busy)));
-            assert_eq!(turns.waiting.load(Ordering::Acquire), MOST_WAITING, "it did not outwait the others");
+            assert!(asked.elapsed() < turns.longest_wait / 2, "told at once");
             drop(turn);
             assert!(waiters.into_iter().all(|waiter| waiter.join().expect("no crash")));
         });
