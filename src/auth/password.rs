@@ -18,7 +18,7 @@ pub const MIN_CHARACTERS: usize = 8;
 /// Most bytes of any password.
 pub const MAX_BYTES: usize = 1024;
 
-/// Longest wait for one's turn. A hash takes about a second on the slowest Pi.
+/// Longest wait for one's turn.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Most who wait for their turn. Each holds one of the few threads that serve HTTP.

@@ -33,7 +33,7 @@ pub const RULES: Rules = Rules {
     first_delay: Duration::from_secs(1),
     longest_delay: Duration::from_secs(30),
     forget: Duration::from_secs(60),
-    // About 50 KiB.
+    // About 80 KiB when it is full.
     capacity: 1024,
 };
 
