@@ -288,7 +288,8 @@ mod tests {
             &kept.replace("t=1,", "t=4000000,"),
             &kept.replace("p=1", "p=0"),
             &kept[..kept.rfind('$').expect("parts")],
-            &kept[..kept.len() - 1],
+            // 43 characters less 2; 42 would be a shorter hash's if its last bits happened to be zero.
+            &kept[..kept.len() - 2],
         ] {
             assert_eq!(passwords.check(Some(bad), GOOD), Err(PasswordError::Unreadable), "{bad}");
         }
