@@ -4,6 +4,10 @@
 //! or as the second WebSocket subprotocol after `bearer`. A wrong header is not rescued by a right query
 //! (PiCloud's rule). Keys are never logged.
 
+pub mod jwt;
+pub mod password;
+pub mod slow;
+
 use subtle::ConstantTimeEq;
 
 /// Longest key taken, in bytes; a key file may not hold more.

@@ -8,4 +8,5 @@ pub mod event;
 pub mod line;
 pub mod output;
 pub mod reading;
+pub mod token;
 pub mod topic;
