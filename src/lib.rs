@@ -85,6 +85,7 @@ pub mod conn;
 
 pub mod gpio;
 pub mod hub;
+pub mod store;
 pub mod telemetry;
 
 pub mod actions;

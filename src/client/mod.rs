@@ -113,8 +113,9 @@ pub fn check(config: &Config) -> Result<(), ClientError> {
     warn(config);
     let addresses: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let auth = match config.auth {
-        Auth::None => "none",
-        Auth::Key(_) => "key",
+        Auth::None | Auth::Undecided => "none",
+        // Whether the store has one is seen at the start.
+        Auth::Stored | Auth::Key(_) => "key",
     };
     let backend = backend(config).map_err(|error| ClientError(error.to_string()))?;
     let tls = if config.tls.is_some() { "on" } else { "off" };
