@@ -162,7 +162,9 @@ mod tests {
     #[test]
     fn what_is_no_key_has_no_id() {
         let long = format!("pw_0123456789.{}", "é".repeat(MAX_KEY_BYTES));
-        for text in ["", ".", "pw_", "pw_.x", "0123456789.x", "pw_012345678.x", "pw_012345678G.x", "pw_0123456789", &long] {
+        for text in
+            ["", ".", "pw_", "pw_.x", "0123456789.x", "pw_012345678.x", "pw_012345678G.x", "pw_0123456789", &long]
+        {
             assert_eq!(take_apart(text).0, None, "{text}");
         }
         assert!(KeyId::parse("0123456789ab").is_none() && KeyId::parse("").is_none());

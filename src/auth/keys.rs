@@ -191,7 +191,10 @@ mod tests {
         let at = now + Duration::from_secs(9);
         keys.replace(vec![record(&minted, Some(at))], false, now);
         assert!(keys.guarded());
-        assert_eq!((keys.find(&minted.text, now), keys.good(now), keys.next_expiry(now)), (Some(minted.id), 1, Some(at)));
+        assert_eq!(
+            (keys.find(&minted.text, now), keys.good(now), keys.next_expiry(now)),
+            (Some(minted.id), 1, Some(at))
+        );
         assert_eq!((keys.find(&minted.text, at), keys.good(at), keys.next_expiry(at)), (None, 0, None));
         let other = mint().expect("random");
         let forged = format!("pw_{}.{}", minted.id, other.text.split('.').nth(1).expect("a secret"));

@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn a_key_in_the_store_closes_the_door_that_nobody_decided_about() {
         let (keys, minted) = (Keys::none(), mint().expect("random"));
-        let gates = [&Auth::Undecided, &Auth::Stored, &Auth::Key("own".into())].map(|a| Gate::new(a, Arc::clone(&keys)));
+        let gates =
+            [&Auth::Undecided, &Auth::Stored, &Auth::Key("own".into())].map(|a| Gate::new(a, Arc::clone(&keys)));
         assert_eq!(gates[0].check(&Shown::default()), Verdict::Admitted(Badge::Anybody));
         assert_eq!(gates[1].check(&Shown::default()), Verdict::Missing);
         let record = Record { id: minted.id, digest: minted.digest, expires: None, revoked: false };

@@ -1,7 +1,8 @@
 //! The commands that talk to a running daemon: `call`, `watch`, `publish`; and those that look at what it would
-//! find: `check-config`, `doctor`.
+//! find: `check-config`, `doctor`; and `key`, which works on the daemon's database.
 
 mod doctor;
+pub mod keys;
 mod link;
 
 pub use doctor::doctor;

@@ -152,8 +152,7 @@ fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
             .map_err(|refusal| Refusal::text(refusal.status, refusal.body))
     };
     // Browsers cannot set headers, so these two take the key in the first message as well.
-    let not_wrong =
-        || if verdict == Verdict::Wrong { Err(Refusal::json(401, "Invalid API Key")) } else { Ok(()) };
+    let not_wrong = || if verdict == Verdict::Wrong { Err(Refusal::json(401, "Invalid API Key")) } else { Ok(()) };
     let kind = match head.path.as_str() {
         "/" => not_wrong().map(|()| Kind::Endrpi)?,
         "/ws" => not_wrong().and_then(|()| Ok(Kind::Events { types: patterns(&head.types)? }))?,

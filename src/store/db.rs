@@ -98,7 +98,10 @@ impl Db {
             sql.pragma_update(None, "synchronous", "FULL")?;
             schema::migrate(&mut sql)?;
             if sql.is_readonly("main")? {
-                return Err(Unfit::Sql(Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None)));
+                return Err(Unfit::Sql(Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY),
+                    None,
+                )));
             }
             Ok(sql)
         };

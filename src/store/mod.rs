@@ -131,7 +131,10 @@ fn open(dir: &Path, shared: &Shared) -> Result<Option<Db>, OpenError> {
         Err(fatal @ (OpenError::Newer(..) | OpenError::Foreign(_))) => return Err(fatal),
         Err(damaged @ OpenError::Damaged(..)) => match db::set_aside(dir, clock::wall()) {
             Ok(aside) => {
-                log::error!("{damaged}; it was set aside as '{}', and a new one begun without its keys", aside.display());
+                log::error!(
+                    "{damaged}; it was set aside as '{}', and a new one begun without its keys",
+                    aside.display()
+                );
                 match Db::open(dir).map(|db| db.note_loss().map(|()| db)) {
                     Ok(Ok(db)) => return Ok(Some(db)),
                     Ok(Err(error)) => error.to_string(),
@@ -256,6 +259,10 @@ impl Thread {
                 let records: Vec<_> = keys.iter().map(Key::record).collect();
                 self.keys.replace(records, lost, clock::wall());
                 let good = self.keys.good(clock::wall());
+                // A write that failed is made up for by a write.
+                if self.db.is_writable() && self.unwritten.is_empty() {
+                    self.shared.recover();
+                }
                 log::info!("store: {good} of {} API keys in '{}' are good", keys.len(), self.db.path().display());
             }
             Err(error) => self.unreadable(&error),

@@ -86,7 +86,8 @@ mod tests {
     use super::*;
 
     fn shape(db: &Connection) -> Vec<(String, String)> {
-        let mut query = db.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").expect("SQL");
+        let mut query =
+            db.prepare("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").expect("SQL");
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
         rows.collect::<Result<_, _>>().expect("texts")
     }

@@ -13,9 +13,7 @@ use std::time::{Duration, SystemTime};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
 /// How often the database is looked at where the kernel does not tell of changes: well within the second that a
 /// revocation may take.
@@ -59,7 +57,10 @@ impl Watch {
     pub fn new(bell: Bell, dir: &Path) -> io::Result<Watch> {
         let files = watch_files(dir);
         if let Err(error) = &files {
-            log::warn!("changes of '{}' are not told by the kernel ({error}); it is looked at twice a second", dir.display());
+            log::warn!(
+                "changes of '{}' are not told by the kernel ({error}); it is looked at twice a second",
+                dir.display()
+            );
         }
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let alarm = timerfd_create(TimerfdClockId::Realtime, flags)?;
