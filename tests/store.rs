@@ -187,3 +187,37 @@ fn without_a_directory_the_daemon_goes_on_from_memory() {
     daemon.wait_for_log("nothing is kept");
     assert_eq!(Daemon::start(&[]).get("/health").json()["store"]["state"], "none");
 }
+
+/// `unshare` gives the daemon a small disk of its own, seen from here below `/proc/PID/root`.
+#[test]
+fn on_a_full_disk_the_daemon_serves_and_says_so_until_there_is_room() {
+    let own_mounts = ["-m", "sh", "-c", "mount -t tmpfs none /mnt"];
+    if !Command::new("unshare").args(own_mounts).output().is_ok_and(|output| output.status.success()) {
+        let _ = std::io::Write::write_all(&mut std::io::stdout(), b"skipped: no file system can be mounted here\n");
+        return;
+    }
+    let dir = TempDir::new();
+    let state = dir.path().join("state");
+    fs::create_dir_all(&state).expect("a directory");
+    let key_file = dir.path().join("key");
+    let script = "mount -t tmpfs -o size=256k none \"$2\" && \"$1\" key add --name a --state-dir \"$2\" >\"$3\" && \
+                  exec \"$1\" serve --listen 127.0.0.1:0 --gpio sim --auth key --state-dir \"$2\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(pinwire().get_program()).arg(&state).arg(&key_file);
+    ["API_KEY", "PORT"].iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    let mut daemon = Daemon::launch(dir, command);
+    let key = fs::read_to_string(&key_file).expect("a key");
+    let inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), state.display()));
+    let fill = inside.join("fill");
+    assert!(fs::write(&fill, vec![b'x'; 1024 * 1024]).is_err(), "the disk is full now");
+    assert_eq!(status(&daemon, key.trim()), 200);
+    daemon.wait_for_log("cannot be written");
+    let health = daemon.get("/health").json()["store"].clone();
+    assert_eq!(health["state"], "degraded", "{health}");
+    assert_eq!((status(&daemon, key.trim()), daemon.get("/pins").status), (200, 401));
+    fs::remove_file(&fill).expect("removed");
+    assert!(daemon.stop().success());
+    assert!(daemon.log().contains("the database works again"), "{}", daemon.log());
+}
