@@ -140,6 +140,11 @@ impl Db {
         &self.path
     }
 
+    /// Bounds the wait for other processes anew.
+    pub(super) fn wait_at_most(&self, limit: Duration) -> rusqlite::Result<()> {
+        self.sql.busy_timeout(limit)
+    }
+
     pub fn is_writable(&self) -> bool {
         self.how == How::Write
     }

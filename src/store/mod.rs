@@ -32,6 +32,12 @@ use watch::{Bell, Watch};
 /// Uses of keys within this time are written together.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long the thread waits for another process's write: a key's expiry must not wait for a backup to end.
+const THREAD_BUSY_LIMIT: Duration = Duration::from_millis(200);
+
+/// When a write is tried again that another process kept from the database.
+const BUSY_INTERVAL: Duration = Duration::from_secs(5);
+
 /// From the last write to the database's files to the last look at it.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -201,6 +207,9 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        if let Err(error) = self.db.wait_at_most(THREAD_BUSY_LIMIT) {
+            log::warn!("store: the wait for other processes cannot be bounded: {error}");
+        }
         loop {
             if self.shared.stopping.load(Ordering::Acquire) {
                 self.write();
@@ -274,7 +283,7 @@ impl Thread {
         self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys known so far stay in force"));
     }
 
-    /// Writes what is not written, and tries again a minute later if that fails.
+    /// Writes what is not written; later once more if that fails.
     fn write(&mut self) {
         self.write_at = None;
         if !self.db.is_writable() {
@@ -290,6 +299,9 @@ impl Thread {
             Ok(()) => {
                 self.unwritten.clear();
                 self.shared.recover();
+            }
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                self.write_at = Some(now + BUSY_INTERVAL);
             }
             Err(error) => {
                 self.write_at = Some(now + WRITE_INTERVAL);
