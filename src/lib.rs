@@ -46,8 +46,8 @@
 //! | `store` | uses of keys to write down, another process at the database, a key's expiry | 1, with a state directory |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
-//! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send by themselves (see [`hub`]); nobody waits for a slow
-//! reader (see [`conn`]).
+//! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send
+//! by themselves (see [`hub`]); nobody waits for a slow reader (see [`conn`]).
 //!
 //! # Where this differs from the first design, and why
 //!

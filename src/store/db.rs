@@ -67,11 +67,8 @@ impl Db {
     /// See [`OpenError`].
     pub fn open(dir: &Path) -> Result<Db, OpenError> {
         let path = dir.join(FILE);
-        let unusable = |error: io::Error| OpenError::Unusable(path.clone(), error.to_string());
-        // Made by us, so that only its owner may read it; SQLite's other files follow its mode.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unusable(error)),
-            _ => {}
+        if !may_exist(dir) {
+            make(&path)?;
         }
         Db::open_existing(dir)
     }
@@ -85,27 +82,7 @@ impl Db {
         if fs::metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Err(OpenError::Missing(path));
         }
-        let open = || -> Result<Connection, Unfit> {
-            let mut sql = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            prepare(&sql)?;
-            // Before anything is written: what is not ours is left alone.
-            schema::version(&sql)?;
-            check(&sql)?;
-            if sql.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))? != "wal" {
-                sql.pragma_update(None, "journal_mode", "wal")?;
-            }
-            // A key that was revoked stays so after a power cut.
-            sql.pragma_update(None, "synchronous", "FULL")?;
-            schema::migrate(&mut sql)?;
-            if sql.is_readonly("main")? {
-                return Err(Unfit::Sql(Error::SqliteFailure(
-                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY),
-                    None,
-                )));
-            }
-            Ok(sql)
-        };
-        let sql = open().map_err(|why| explain(&path, why))?;
+        let sql = open_to_write(&path).map_err(|why| explain(&path, why))?;
         Ok(Db { sql, path, how: How::Write })
     }
 
@@ -210,6 +187,49 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => fs::rename(from, to),
         other => other.map_err(io::Error::from),
     }
+}
+
+/// Makes a whole, empty database under another name and gives it its own: no other process, and no power cut, meets
+/// half of one. Where somebody else was faster, theirs stays.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let draft = path.with_file_name(format!("{FILE}.new-{}", std::process::id()));
+    let unusable = |error: io::Error| OpenError::Unusable(path.to_owned(), error.to_string());
+    let remove =
+        || COMPANIONS.iter().for_each(|companion| drop(fs::remove_file(format!("{}{companion}", draft.display()))));
+    // Left by a process of the same number that was killed.
+    remove();
+    // Made by us, so that only its owner may read it; SQLite's other files follow its mode.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(unusable)?;
+    let made = open_to_write(&draft).and_then(|sql| sql.close().map_err(|(_, error)| Unfit::Sql(error)));
+    let named = made.map_err(|why| explain(path, why)).and_then(|()| match rename_new(&draft, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(unusable(error)),
+        _ => Ok(()),
+    });
+    remove();
+    named?;
+    match path.parent().map(|dir| fs::File::open(dir).and_then(|dir| dir.sync_all())) {
+        Some(Err(error)) => Err(unusable(error)),
+        _ => Ok(()),
+    }
+}
+
+fn open_to_write(path: &Path) -> Result<Connection, Unfit> {
+    let mut sql = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    prepare(&sql)?;
+    // Before anything is written: what is not ours is left alone.
+    schema::version(&sql)?;
+    check(&sql)?;
+    if sql.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))? != "wal" {
+        sql.pragma_update(None, "journal_mode", "wal")?;
+    }
+    // A key that was revoked stays so after a power cut.
+    sql.pragma_update(None, "synchronous", "FULL")?;
+    schema::migrate(&mut sql)?;
+    // SQLite opens what it may not write all the same.
+    if sql.is_readonly("main")? {
+        return Err(Unfit::Sql(Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None)));
+    }
+    Ok(sql)
 }
 
 fn prepare(sql: &Connection) -> rusqlite::Result<()> {
