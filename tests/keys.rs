@@ -268,3 +268,46 @@ fn the_commands_say_what_is_missing() {
         assert!(output.status.code() == Some(1) && said.contains("no key") && !said.contains("secret"), "{said}");
     }
 }
+
+#[test]
+fn many_first_keys_at_once_are_all_kept() {
+    let dir = TempDir::new();
+    let state = dir.path().join("state");
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            scope.spawn({
+                let state = &state;
+                move || add(state, &["--name", name])
+            });
+        }
+    });
+    assert_eq!(list(&state).lines().count(), 7);
+    let left: Vec<_> =
+        std::fs::read_dir(&state).expect("a directory").map(|e| e.expect("an entry").file_name()).collect();
+    assert_eq!(left, ["pinwire.db"], "nothing is left behind");
+}
+
+#[test]
+fn a_kept_http_connection_is_refused_after_the_revocation() {
+    use std::io::{Read, Write};
+    let (daemon, key, id) = serve_with_key(&[]);
+    let mut stream = daemon.tcp();
+    let mut ask = || {
+        let head = format!("GET /system/memory HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let n = stream.read(&mut chunk).expect("an answer");
+            bytes.extend_from_slice(&chunk[..n]);
+            let answer = String::from_utf8_lossy(&bytes).into_owned();
+            if n == 0 || answer.trim_end().ends_with('}') {
+                return answer;
+            }
+        }
+    };
+    assert!(ask().starts_with("HTTP/1.1 200"));
+    revoke(&daemon.dir.path().join("state"), &id);
+    until_status(&daemon, &key, 401);
+    assert!(ask().starts_with("HTTP/1.1 401"));
+}

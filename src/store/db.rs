@@ -194,8 +194,14 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 fn make(path: &Path) -> Result<(), OpenError> {
     let draft = path.with_file_name(format!("{FILE}.new-{}", std::process::id()));
     let unusable = |error: io::Error| OpenError::Unusable(path.to_owned(), error.to_string());
-    let remove =
-        || COMPANIONS.iter().for_each(|companion| drop(fs::remove_file(format!("{}{companion}", draft.display()))));
+    let remove = || {
+        for companion in COMPANIONS {
+            let mut name = draft.clone().into_os_string();
+            name.push(companion);
+            // Mostly there is nothing.
+            let _ = fs::remove_file(name);
+        }
+    };
     // Left by a process of the same number that was killed.
     remove();
     // Made by us, so that only its owner may read it; SQLite's other files follow its mode.
