@@ -1,5 +1,7 @@
 //! The command line as typed: definitions and help only. What it means is decided in `config` and `client`.
 
+mod key;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{AuthMode, Backend, Flags};
 use crate::types::topic::Pattern;
+pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
 
 /// How a client's `--url` may begin.
 const SCHEMES: [&str; 4] = ["ws://", "wss://", "http://", "https://"];
@@ -47,6 +50,8 @@ pub enum Command {
     Watch(WatchArgs),
     /// Publish one event through a running daemon
     Publish(PublishArgs),
+    /// Make, list and end API keys in the daemon's state directory
+    Key(KeyArgs),
     /// Check flags, environment and configuration file, and start nothing
     CheckConfig(CheckConfigArgs),
     /// Drive the configured safe states without a running daemon; for ExecStopPost
@@ -78,7 +83,7 @@ pub struct ServeArgs {
     /// Let in who shows the API key in this file [default: API_KEY from the environment]
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Ask for the API key, or let everybody in [default: key if there is one, else none on loopback only]
+    /// Ask for an API key, or let everybody in [default: key if there is one, else none on loopback only]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<AuthChoice>,
     /// Serve TLS with this certificate chain, PEM [default: plain]
@@ -338,9 +343,20 @@ mod tests {
 
     #[test]
     fn every_command_has_help_that_fits_a_line_per_flag() {
-        for command in
-            [&[][..], &["serve"], &["call"], &["watch"], &["publish"], &["check-config"], &["safe"], &["doctor"]]
-        {
+        for command in [
+            &[][..],
+            &["serve"],
+            &["call"],
+            &["watch"],
+            &["publish"],
+            &["check-config"],
+            &["safe"],
+            &["doctor"],
+            &["key"],
+            &["key", "add"],
+            &["key", "list"],
+            &["key", "revoke"],
+        ] {
             for flag in ["-h", "--help"] {
                 let words: Vec<_> = command.iter().copied().chain([flag]).collect();
                 let help = parse(&words).expect_err("help");

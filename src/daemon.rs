@@ -1,5 +1,6 @@
 //! The daemon: the only file that sees every room. It wires them, waits for signals, and takes them down in
-//! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, end.
+//! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
+//! what the store still has to, end.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::auth::Gate;
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::front::{self, Door, Listener, Origins};
@@ -18,6 +19,7 @@ use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
 use crate::rt::{clock, worker};
 use crate::session::Host;
+use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
 use crate::{http, logging, wire};
@@ -93,6 +95,7 @@ struct Daemon {
     node_id: Arc<str>,
     hub: Arc<Hub>,
     desk: Arc<Desk>,
+    store: Arc<Store>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -115,6 +118,8 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
+        let store = Arc::new(Store::start(config.state_dir.as_deref()).map_err(StartError::new)?);
+        need_a_key(config, &store)?;
         let sockets = config.listen.iter().map(|address| {
             Listener::bind(*address)
                 .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error))))
@@ -142,7 +147,7 @@ impl Daemon {
         log::info!("GPIO backend '{}': {}", backend.name, backend.why);
         let telemetry = Telemetry::new(&config.root, &config.telemetry);
         let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style, config.debug_actions));
-        let gate = Arc::new(Gate::new(&config.auth));
+        let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
         let listed = Arc::clone(&origins);
@@ -150,6 +155,7 @@ impl Daemon {
             hub: Arc::clone(&hub),
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
+            store: Arc::clone(&store),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
             node_id: config.node_id.clone(),
@@ -183,7 +189,7 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         })?;
-        let daemon = Daemon { node_id, hub, desk, shared, http, tls, door, listeners };
+        let daemon = Daemon { node_id, hub, desk, store, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -223,9 +229,26 @@ impl Daemon {
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
         self.hub.stop(STEP);
+        self.store.stop(STEP);
         self.shared.flusher.stop(STEP);
         log::info!("stopped");
     }
+}
+
+/// Where only the store's keys let anybody in, there must be one.
+fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
+    if !matches!(config.auth, Auth::Stored) || store.keys().good(clock::wall()) > 0 {
+        return Ok(());
+    }
+    let dir = config.state_dir.clone().unwrap_or_default();
+    let dir = dir.display();
+    Err(StartError(match store.health() {
+        Health::Degraded(why) => format!("auth.mode is \"key\", but the keys in '{dir}' cannot be known: {why}"),
+        _ => format!(
+            "auth.mode is \"key\", but '{dir}' holds no good API key, and none is configured: make one with `pinwire key \
+             add --name NAME --state-dir '{dir}'`, or give --api-key-file FILE"
+        ),
+    }))
 }
 
 fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {

@@ -16,7 +16,7 @@
 //! | [`config`], [`web`] | raw (as written) → typed (what it means), after which a bad value cannot exist; the embedded pages |
 //! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
 //! | [`auth`], [`conn`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets |
-//! | [`hub`], [`gpio`], [`telemetry`] | the workshops: events to subscribers, lines, readings |
+//! | [`hub`], [`gpio`], [`telemetry`], [`store`] | the workshops: events to subscribers, lines, readings, what outlives the process |
 //! | [`actions`] | what clients may do; no wire, no threads |
 //! | [`dispatch`] | request → action → answer: the one place where errors become what the wire says |
 //! | [`session`], [`http`] | one visitor on a WebSocket, one file per dialect's conversation; the tiny_http side, routes and error bodies per system |
@@ -43,10 +43,11 @@
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
 //! | `gpio-in` | edges and what others do with lines (character device, or sysfs), an input's rate or debounce window | 1, with real lines |
 //! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
+//! | `store` | uses of keys to write down, another process at the database, a key's expiry | 1, with a state directory |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
-//! An idle daemon does not wake. Sessions publish and send by themselves (see [`hub`]); nobody waits for a slow
-//! reader (see [`conn`]).
+//! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send
+//! by themselves (see [`hub`]); nobody waits for a slow reader (see [`conn`]).
 //!
 //! # Where this differs from the first design, and why
 //!
@@ -85,6 +86,7 @@ pub mod conn;
 
 pub mod gpio;
 pub mod hub;
+pub mod store;
 pub mod telemetry;
 
 pub mod actions;

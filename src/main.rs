@@ -5,12 +5,16 @@
 // Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pinwire::cli::{Cli, Command, ServeArgs};
+use pinwire::cli::{Cli, Command, KeyCommand, ServeArgs, StoreArgs};
 use pinwire::config::{self, Config, ConfigError};
-use pinwire::{client, daemon, rt};
+use pinwire::{
+    client::{self, ClientError},
+    daemon, rt,
+};
 
 const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
@@ -35,9 +39,24 @@ fn main() -> ExitCode {
             Ok(config) => exit(client::doctor(&config, args.json), FAILED),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
+        Command::Key(args) => key(&args.command),
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),
+    }
+}
+
+fn key(command: &KeyCommand) -> ExitCode {
+    let within =
+        |store: &StoreArgs, run: &dyn Fn(&Path) -> Result<(), ClientError>| match config::load_state_dir(&store.into())
+        {
+            Ok(dir) => exit(run(&dir), FAILED),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        };
+    match command {
+        KeyCommand::Add(args) => within(&args.store, &|dir| client::keys::add(args, dir)),
+        KeyCommand::List(args) => within(&args.store, &client::keys::list),
+        KeyCommand::Revoke(args) => within(&args.store, &|dir| client::keys::revoke(args, dir)),
     }
 }
 

@@ -23,7 +23,7 @@ fn listen_flags(listen: &[&str]) -> Flags {
 fn key_of(config: &Config) -> Option<&str> {
     match &config.auth {
         Auth::Key(key) => Some(key),
-        Auth::None => None,
+        Auth::None | Auth::Undecided | Auth::Stored => None,
     }
 }
 
@@ -240,6 +240,10 @@ fn key_mode_needs_a_key_and_none_mode_says_when_one_is_ignored() {
     assert_refusal(load_with(key_mode.clone(), &[]), &["--auth: ", "no key", "--api-key-file FILE", "API_KEY"]);
     assert_eq!(key_of(&load_with(key_mode, &[("API_KEY", "k")]).expect("loads")), Some("k"));
     assert_refusal(Err(refusal("[auth]\nmode = \"key\"")), &["pinwire.toml:2: auth.mode: ", "no key"]);
+
+    let stored = good("state_dir = \"/state\"\nlisten = \":0\"\nauth.mode = \"key\"");
+    assert!(matches!(stored.auth, Auth::Stored), "the store's keys are looked for at the start");
+    assert!(matches!(good("state_dir = \"/state\"").auth, Auth::Undecided));
 
     let env = [("API_KEY", "secret-k")];
     let config = load_text("auth.mode = \"none\"", Flags::default(), &env).expect("loads");

@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["dispatch"],
     &["actions"],
     // The workshops. hub sends to connections, so conn is below it.
-    &["hub", "gpio", "telemetry"],
+    &["hub", "gpio", "telemetry", "store"],
     &["auth", "conn"],
     &["wire"],
     // What every room is configured with, and stands on.
@@ -33,6 +33,7 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("gpio", "wire", "a workshop knows no wire"),
     ("telemetry", "wire", "a workshop knows no wire"),
     ("hub", "wire", "the hub is given its encoder by the daemon"),
+    ("store", "wire", "a workshop knows no wire"),
     ("gpio", "conn", "only the hub sends to connections"),
     ("telemetry", "conn", "only the hub sends to connections"),
     ("actions", "conn", "actions know values, not visitors"),

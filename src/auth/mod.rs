@@ -1,14 +1,24 @@
-//! Who may come in: one API key for the daemon, compared in constant time.
+//! Who may come in: whoever shows the configured API key or one of the store's, compared in constant time.
 //!
 //! A key is shown in the `X-API-Key` header, as `Authorization: Bearer`, in the query (`apiKey` or `token`),
 //! or as the second WebSocket subprotocol after `bearer`. A wrong header is not rescued by a right query
 //! (PiCloud's rule). Keys are never logged.
 
 pub mod jwt;
+mod key;
+mod keys;
 pub mod password;
 pub mod slow;
 
+use std::sync::Arc;
+
 use subtle::ConstantTimeEq;
+
+use crate::config::Auth;
+use crate::rt::clock;
+
+pub use key::{Digest, KeyId, Minted, mint};
+pub use keys::{EXPIRED, Keys, Pass, REVOKED, Record};
 
 /// Longest key taken, in bytes; a key file may not hold more.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -47,13 +57,21 @@ pub fn take_query(shown: &mut Shown, client_name: &mut Option<String>, name: &st
     place.get_or_insert_with(|| value.to_owned());
 }
 
+/// With what somebody came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Badge {
+    /// Nothing: no key is required.
+    Anybody,
+    /// The configured key.
+    Configured,
+    /// A key of the store, which may expire or be revoked while it is in use.
+    Stored(KeyId),
+}
+
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No key is required.
-    Open,
-    /// The key is right.
-    Known,
+    Admitted(Badge),
     /// A key is required and none was shown.
     Missing,
     /// A key was shown and is wrong.
@@ -61,41 +79,86 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    pub fn badge(self) -> Option<Badge> {
+        match self {
+            Verdict::Admitted(badge) => Some(badge),
+            Verdict::Missing | Verdict::Wrong => None,
+        }
+    }
+
     pub fn admitted(self) -> bool {
-        matches!(self, Verdict::Open | Verdict::Known)
+        self.badge().is_some()
+    }
+
+    /// Whether a right key was shown; not so where none is required.
+    pub fn shows_key(self) -> bool {
+        self.badge().is_some_and(|badge| badge != Badge::Anybody)
     }
 }
 
 /// The gatekeeper.
 pub struct Gate {
-    key: Option<String>,
+    /// The configured key.
+    own: Option<String>,
+    rule: Rule,
+    keys: Arc<Keys>,
+}
+
+/// Who needs a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Nobody,
+    Everybody,
+    /// Everybody, as soon as the store has or had a key: whoever makes one wants it asked for.
+    WithKeys,
 }
 
 impl Gate {
-    pub fn new(auth: &crate::config::Auth) -> Gate {
-        match auth {
-            crate::config::Auth::None => Gate { key: None },
-            crate::config::Auth::Key(key) => Gate { key: Some(key.clone()) },
-        }
-    }
-
-    /// Whether a key is required at all.
-    pub fn requires_key(&self) -> bool {
-        self.key.is_some()
+    pub fn new(auth: &Auth, keys: Arc<Keys>) -> Gate {
+        let (own, rule) = match auth {
+            Auth::None => (None, Rule::Nobody),
+            Auth::Undecided => (None, Rule::WithKeys),
+            Auth::Stored => (None, Rule::Everybody),
+            Auth::Key(key) => (Some(key.clone()), Rule::Everybody),
+        };
+        Gate { own, rule, keys }
     }
 
     pub fn check(&self, shown: &Shown) -> Verdict {
-        match (&self.key, shown.key()) {
-            (None, _) => Verdict::Open,
-            (Some(_), None) => Verdict::Missing,
-            (Some(key), Some(shown)) if same(key, shown) => Verdict::Known,
-            _ => Verdict::Wrong,
+        match shown.key() {
+            _ if self.is_open() => Verdict::Admitted(Badge::Anybody),
+            None => Verdict::Missing,
+            Some(shown) => self.recognise(shown).map_or(Verdict::Wrong, Verdict::Admitted),
         }
     }
 
     /// A key shown in a socket's first message.
-    pub fn knows(&self, key: &str) -> bool {
-        self.key.as_deref().is_none_or(|own| same(own, key))
+    pub fn knows(&self, key: &str) -> Option<Badge> {
+        if self.is_open() { Some(Badge::Anybody) } else { self.recognise(key) }
+    }
+
+    /// To be called once somebody is in to stay: `turn_out` is called, with the reason, when the key is no longer good.
+    /// It must not wait.
+    pub fn enter(&self, badge: Badge, turn_out: impl Fn(&'static str) + Send + Sync + 'static) -> Option<Pass> {
+        match badge {
+            Badge::Anybody | Badge::Configured => None,
+            Badge::Stored(id) => Some(self.keys.enter(id, clock::wall(), turn_out)),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        match self.rule {
+            Rule::Nobody => true,
+            Rule::Everybody => false,
+            Rule::WithKeys => !self.keys.guarded(),
+        }
+    }
+
+    /// Both places are asked whatever the first one says, so that the time tells nothing.
+    fn recognise(&self, shown: &str) -> Option<Badge> {
+        let own = self.own.as_deref().is_some_and(|own| same(own, shown));
+        let stored = self.keys.find(shown, clock::wall());
+        if own { Some(Badge::Configured) } else { stored.map(Badge::Stored) }
     }
 }
 
@@ -134,7 +197,6 @@ pub fn picloud_client(gate: &Gate, shown: &Shown, name: Option<&str>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Auth;
 
     fn shown(header: Option<&str>, query: Option<&str>) -> Shown {
         Shown { header: header.map(Into::into), query: query.map(Into::into), ..Shown::default() }
@@ -142,27 +204,45 @@ mod tests {
 
     #[test]
     fn the_key_is_taken_from_the_first_place_that_shows_one() {
-        let gate = Gate::new(&Auth::Key("secret".into()));
-        assert_eq!(gate.check(&shown(Some("secret"), None)), Verdict::Known);
-        assert_eq!(gate.check(&shown(None, Some("secret"))), Verdict::Known);
+        let gate = Gate::new(&Auth::Key("secret".into()), Keys::none());
+        assert_eq!(gate.check(&shown(Some("secret"), None)), Verdict::Admitted(Badge::Configured));
+        assert_eq!(gate.check(&shown(None, Some("secret"))), Verdict::Admitted(Badge::Configured));
         assert_eq!(gate.check(&shown(Some("wrong"), Some("secret"))), Verdict::Wrong);
         assert_eq!(gate.check(&shown(None, None)), Verdict::Missing);
         assert_eq!(gate.check(&shown(Some(""), None)), Verdict::Missing);
         assert_eq!(gate.check(&shown(Some("secret\0"), None)), Verdict::Wrong);
         assert_eq!(gate.check(&shown(Some("secre"), None)), Verdict::Wrong);
-        assert!(gate.knows("secret") && !gate.knows(""));
+        assert!(gate.knows("secret").is_some() && gate.knows("").is_none());
     }
 
     #[test]
     fn without_a_key_everybody_is_admitted() {
-        let gate = Gate::new(&Auth::None);
-        assert_eq!(gate.check(&shown(Some("anything"), None)), Verdict::Open);
-        assert!(gate.knows("anything"));
+        let gate = Gate::new(&Auth::None, Keys::none());
+        assert_eq!(gate.check(&shown(Some("anything"), None)), Verdict::Admitted(Badge::Anybody));
+        assert_eq!(gate.knows("anything"), Some(Badge::Anybody));
+    }
+
+    #[test]
+    fn a_key_in_the_store_closes_the_door_that_nobody_decided_about() {
+        let (keys, minted) = (Keys::none(), mint().expect("random"));
+        let gates =
+            [&Auth::Undecided, &Auth::Stored, &Auth::Key("own".into())].map(|a| Gate::new(a, Arc::clone(&keys)));
+        assert_eq!(gates[0].check(&Shown::default()), Verdict::Admitted(Badge::Anybody));
+        assert_eq!(gates[1].check(&Shown::default()), Verdict::Missing);
+        let record = Record { id: minted.id, digest: minted.digest, expires: None, revoked: false };
+        keys.replace(vec![record], false, clock::wall());
+        for gate in &gates {
+            assert_eq!(gate.check(&Shown::default()), Verdict::Missing);
+            assert_eq!(gate.check(&shown(Some(&minted.text), None)), Verdict::Admitted(Badge::Stored(minted.id)));
+            assert_eq!(gate.knows(&minted.text), Some(Badge::Stored(minted.id)));
+            assert_eq!(gate.check(&shown(Some("wrong"), None)), Verdict::Wrong);
+        }
+        assert_eq!(gates[2].knows("own"), Some(Badge::Configured));
     }
 
     #[test]
     fn picloud_asks_for_the_key_before_the_name() {
-        let gate = Gate::new(&Auth::Key("k".into()));
+        let gate = Gate::new(&Auth::Key("k".into()), Keys::none());
         let refusal = |shown, name| picloud_client(&gate, &shown, name).expect_err("refused").body;
         assert_eq!(refusal(shown(None, None), None), "Invalid API Key\n");
         assert_eq!(refusal(shown(Some("k"), None), None), "Invalid client name\n");

@@ -1,7 +1,8 @@
 //! The commands that talk to a running daemon: `call`, `watch`, `publish`; and those that look at what it would
-//! find: `check-config`, `doctor`.
+//! find: `check-config`, `doctor`; and `key`, which works on the daemon's database.
 
 mod doctor;
+pub mod keys;
 mod link;
 
 pub use doctor::doctor;
@@ -113,8 +114,9 @@ pub fn check(config: &Config) -> Result<(), ClientError> {
     warn(config);
     let addresses: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     let auth = match config.auth {
-        Auth::None => "none",
-        Auth::Key(_) => "key",
+        Auth::None | Auth::Undecided => "none",
+        // Whether the store has one is seen at the start.
+        Auth::Stored | Auth::Key(_) => "key",
     };
     let backend = backend(config).map_err(|error| ClientError(error.to_string()))?;
     let tls = if config.tls.is_some() { "on" } else { "off" };

@@ -19,6 +19,8 @@ const MAX_KEY_FILE_BYTES: u64 = 4096;
 pub(super) enum Access {
     /// Whoever shows this key.
     Key(String),
+    /// Whoever shows a key of the store.
+    Stored,
     /// Everybody, because the operator said so.
     OpenInWords,
     /// Everybody, because nobody said anything: good for loopback only.
@@ -29,13 +31,20 @@ impl Access {
     pub(super) fn into_auth(self) -> Auth {
         match self {
             Access::Key(key) => Auth::Key(key),
-            Access::OpenInWords | Access::Undecided => Auth::None,
+            Access::Stored => Auth::Stored,
+            Access::OpenInWords => Auth::None,
+            Access::Undecided => Auth::Undecided,
         }
     }
 }
 
-/// Decides from mode and key, each by flag, environment, file.
-pub(super) fn decide(written: &Written<'_>, warnings: &mut Vec<String>) -> Result<Access, ConfigError> {
+/// Decides from mode and key, each by flag, environment, file. Whether a store has keys is not known yet: in words, mode
+/// "key" with a state directory relies on them, and the start checks that there are some.
+pub(super) fn decide(
+    written: &Written<'_>,
+    has_state_dir: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Access, ConfigError> {
     let mode = mode(written)?;
     if let Some((AuthMode::None, said_by)) = &mode {
         if let Some(place) = key_place(written) {
@@ -46,8 +55,10 @@ pub(super) fn decide(written: &Written<'_>, warnings: &mut Vec<String>) -> Resul
     match (key(written, warnings)?, mode) {
         (Some(key), _) => Ok(Access::Key(key)),
         (None, None) => Ok(Access::Undecided),
+        (None, Some(_)) if has_state_dir => Ok(Access::Stored),
         (None, Some((_, said_by))) => {
-            let message = "is \"key\", but there is no key: give --api-key-file FILE, API_KEY or auth.api_key_file";
+            let message = "is \"key\", but there is no key: give --api-key-file FILE, API_KEY or auth.api_key_file, or \
+                           a state_dir with a key made by `pinwire key add`";
             Err(ConfigError::new(said_by, message))
         }
     }

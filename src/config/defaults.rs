@@ -27,7 +27,7 @@ impl Default for Config {
             node_id: host_name(),
             shutdown_deadline: Duration::from_secs(5),
             debug_actions: false,
-            auth: Auth::None,
+            auth: Auth::Undecided,
             tls: None,
             front: Front::default(),
             session: Session::default(),

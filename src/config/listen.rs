@@ -98,7 +98,7 @@ fn refuse_strangers(addresses: &[SocketAddr], place: &str) -> Result<(), ConfigE
         Some(address) => {
             let message = format!(
                 "{address} can be reached from other machines, but there is no API key: give --api-key-file FILE or \
-                 API_KEY, or say --auth none to let everybody in"
+                 API_KEY, say --auth key to rely on those of `pinwire key add`, or --auth none to let everybody in"
             );
             Err(ConfigError::new(place, message))
         }

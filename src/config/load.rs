@@ -42,7 +42,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
 
     let mut config = Config::default();
     general(&mut config, &written)?;
-    let access = access::decide(&written, &mut config.warnings)?;
+    let access = access::decide(&written, config.state_dir.is_some(), &mut config.warnings)?;
     config.listen = listen::addresses(&written, &access)?;
     config.auth = access.into_auth();
     config.tls = tls::files(&written, &mut config.warnings)?;
@@ -78,6 +78,19 @@ pub fn load_lines(flags: &Flags) -> Result<Config, ConfigError> {
     pins::gpio(&mut config, &written)?;
     validate::check(&config, &source)?;
     Ok(config)
+}
+
+/// As [`load()`], but only the state directory, for commands that open the store beside the daemon.
+///
+/// # Errors
+/// A file that cannot be read, or no state directory in flag and file.
+pub fn load_state_dir(flags: &Flags) -> Result<PathBuf, ConfigError> {
+    let (file, _) = read(flags)?;
+    flags.state_dir.clone().or_else(|| given(&file.state_dir)).ok_or_else(|| {
+        let message =
+            "keys are kept in the daemon's state directory: give --state-dir DIR, or --config FILE with state_dir";
+        ConfigError::new("--state-dir", message)
+    })
 }
 
 fn read(flags: &Flags) -> Result<(raw::File, Source), ConfigError> {

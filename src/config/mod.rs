@@ -16,7 +16,7 @@ mod tls;
 mod validate;
 
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
-pub use load::{Flags, load, load_lines};
+pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
 
 use std::net::SocketAddr;
@@ -57,9 +57,13 @@ pub struct Config {
 /// Who may come in.
 #[derive(Clone)]
 pub enum Auth {
-    /// Everybody: only on loopback, or because the operator said so in words.
+    /// Everybody, because the operator said so in words.
     None,
-    /// Whoever shows this key.
+    /// Nobody decided: everybody, on loopback only, until the store in the state directory has a key.
+    Undecided,
+    /// Whoever shows a key of the store, of which there must be one at the start.
+    Stored,
+    /// Whoever shows this key, or one of the store's.
     Key(String),
 }
 
@@ -68,6 +72,8 @@ impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Auth::None => "None",
+            Auth::Undecided => "Undecided",
+            Auth::Stored => "Stored",
             Auth::Key(_) => "Key(…)",
         })
     }

@@ -15,7 +15,7 @@ use crate::auth::{self, Verdict};
 use crate::conn::{Conn, Got, Reader, Wait};
 use crate::rt::clock;
 use crate::rt::worker::Stack;
-use crate::session::{self, Kind};
+use crate::session::{self, Kind, Visit};
 use crate::types::topic::Pattern;
 
 /// Bytes read at once while the head is not whole.
@@ -30,9 +30,9 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot, stack: St
     let mut reader = Reader::new(Arc::clone(conn), tls);
     match receive(door, visitor, &mut reader, tls) {
         Some(Next::Http(bytes)) => relay::run(door, conn, reader, bytes, slot),
-        Some(Next::Session(kind, early)) => {
+        Some(Next::Session(visit, early)) => {
             stack.give_back_unused();
-            session::run(&door.host, conn, reader, early, kind, stack);
+            session::run(&door.host, conn, reader, early, visit, stack);
             drop(slot);
         }
         None => {}
@@ -48,7 +48,7 @@ enum Next {
     /// The whole request head, and what came behind it.
     Http(Vec<u8>),
     /// What came behind the handshake.
-    Session(Kind, Vec<u8>),
+    Session(Visit, Vec<u8>),
 }
 
 /// TLS handshake, request head, checks and WebSocket handshake; `None` when the connection has ended.
@@ -82,7 +82,7 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
     };
     match check(door, &head).and_then(|()| route(door, &head)) {
         Ok(Route::Http) => Some(Next::Http(bytes)),
-        Ok(Route::Socket(kind, response)) => {
+        Ok(Route::Socket(visit, response)) => {
             if conn.reply(&response).is_err() {
                 conn.end();
                 return None;
@@ -93,7 +93,7 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
             if door.visitors.closing.load(Ordering::SeqCst) {
                 visitor.close(true);
             }
-            Some(Next::Session(kind, bytes[head.length..].to_vec()))
+            Some(Next::Session(visit, bytes[head.length..].to_vec()))
         }
         Err(refusal) => ended(refusal, reader),
     }
@@ -131,7 +131,7 @@ pub fn check(door: &Door, head: &Head) -> Result<(), Refusal> {
         door.origins.check_host(host).map_err(|reason| Refusal::json(403, &reason))?;
     }
     if let Some(origin) = &head.origin
-        && door.gate.check(&head.shown) != Verdict::Known
+        && !door.gate.check(&head.shown).shows_key()
     {
         door.origins.check_origin(origin, head.host.as_deref()).map_err(|reason| Refusal::json(403, &reason))?;
     }
@@ -141,7 +141,7 @@ pub fn check(door: &Door, head: &Head) -> Result<(), Refusal> {
 enum Route {
     Http,
     /// The conversation, and the answer that begins it.
-    Socket(Kind, Vec<u8>),
+    Socket(Visit, Vec<u8>),
 }
 
 fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
@@ -152,11 +152,10 @@ fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
             .map_err(|refusal| Refusal::text(refusal.status, refusal.body))
     };
     // Browsers cannot set headers, so these two take the key in the first message as well.
-    let not_wrong =
-        || if verdict == Verdict::Wrong { Err(Refusal::json(401, "Invalid API Key")) } else { Ok(verdict.admitted()) };
+    let not_wrong = || if verdict == Verdict::Wrong { Err(Refusal::json(401, "Invalid API Key")) } else { Ok(()) };
     let kind = match head.path.as_str() {
-        "/" => Kind::Endrpi { authorised: not_wrong()? },
-        "/ws" => Kind::Events { authorised: not_wrong()?, types: patterns(&head.types)? },
+        "/" => not_wrong().map(|()| Kind::Endrpi)?,
+        "/ws" => not_wrong().and_then(|()| Ok(Kind::Events { types: patterns(&head.types)? }))?,
         "/subscribe" => Kind::Subscribe { name: picloud()? },
         "/publish" => Kind::Publish { name: picloud()? },
         "/info" if !verdict.admitted() => return Err(Refusal::text(401, "Invalid API Key\n")),
@@ -169,7 +168,7 @@ fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
             ));
         }
     };
-    Ok(Route::Socket(kind, answer_upgrade(upgrade)?))
+    Ok(Route::Socket(Visit { kind, badge: verdict.badge() }, answer_upgrade(upgrade)?))
 }
 
 fn patterns(types: &[String]) -> Result<Vec<Pattern>, Refusal> {

@@ -4,6 +4,7 @@ use tiny_http::Method;
 
 use super::{Asked, Reply, Rooms};
 use crate::rt::clock;
+use crate::store::Health;
 use crate::wire::time;
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
@@ -20,10 +21,15 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     }
 }
 
-/// Pi-Controller's and ChatOps' members together, and what runs the pins.
+/// Pi-Controller's and ChatOps' members together, what runs the pins, and how what outlives the process is kept.
 fn health(rooms: &Rooms) -> Reply {
     let uptime = clock::now().duration_since(rooms.desk.started);
     let backend = rooms.desk.gpio.backend();
+    let (state, reason) = match rooms.store.health() {
+        Health::None => ("none", "no state_dir is configured".to_owned()),
+        Health::Ok => ("ok", "the database in the state directory works".to_owned()),
+        Health::Degraded(why) => ("degraded", why),
+    };
     let body = serde_json::json!({
         "status": "healthy",
         "timestamp": now(),
@@ -32,6 +38,7 @@ fn health(rooms: &Rooms) -> Reply {
         "version": env!("CARGO_PKG_VERSION"),
         "node_id": rooms.node_id,
         "gpio": {"backend": backend.name, "simulated": backend.simulated, "reason": backend.why},
+        "store": {"state": state, "reason": reason},
     });
     Reply::json(200, body.to_string().into())
 }

@@ -24,6 +24,7 @@ use crate::config;
 use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::{self, Worker};
+use crate::store::Store;
 use crate::types::caller::Caller;
 use reply::Reply;
 
@@ -39,6 +40,7 @@ pub struct Rooms {
     pub hub: Arc<Hub>,
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
+    pub store: Arc<Store>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
     pub node_id: String,

@@ -5,18 +5,24 @@
 //! use says why it cannot.
 #![allow(unsafe_code)]
 
-/// Keeps glibc to one arena. By default each thread may get its own (64 MiB of address space, and pages that
-/// are never given back): with a thread per connection that is most of the memory of an idle connection.
+/// Keeps glibc to one arena, and to giving large blocks back. By default each thread may get an arena of its own
+/// (64 MiB of address space, and pages that are never given back): with a thread per connection that is most of the
+/// memory of an idle connection. And by default a large block that was freed once (a password's 19 MiB) makes glibc
+/// keep all later ones of that size.
 #[cfg(target_env = "gnu")]
 pub fn one_arena() {
     /// `M_ARENA_MAX` of glibc's `<malloc.h>`.
     const ARENA_MAX: std::ffi::c_int = -8;
+    /// `M_MMAP_THRESHOLD`; setting it keeps it where it is, at its default.
+    const MMAP_THRESHOLD: std::ffi::c_int = -3;
     unsafe extern "C" {
         fn mallopt(param: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
     }
-    // SAFETY: `mallopt` has this signature in every glibc; it takes no pointers, and an unknown parameter is
-    // answered with 0 and no effect.
-    let _ = unsafe { mallopt(ARENA_MAX, 1) };
+    for (param, value) in [(ARENA_MAX, 1), (MMAP_THRESHOLD, 128 * 1024)] {
+        // SAFETY: `mallopt` has this signature in every glibc; it takes no pointers, and an unknown parameter is
+        // answered with 0 and no effect.
+        let _ = unsafe { mallopt(param, value) };
+    }
 }
 
 /// Other C libraries (musl) have one arena to begin with.

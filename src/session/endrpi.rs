@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Conversation, End, Host, Line};
+use crate::auth::Badge;
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::dispatch::Aside;
 use crate::hub::{Filter, Member, MemberId};
@@ -46,10 +47,13 @@ impl Endrpi {
     fn aside(&mut self, request: &Request, line: &mut Line, aside: Aside) -> Result<(), End> {
         let answer: Result<&str, String> = match aside {
             Aside::Auth(key) => {
-                if !self.host.gate.knows(&key) {
+                let Some(badge) = self.host.gate.knows(&key) else {
                     return Err(End::close(CLOSE_POLICY, "Invalid API Key"));
+                };
+                // Who is in already stays in with what it came with, unless it shows a better key.
+                if self.auth_by.take().is_some() || badge != Badge::Anybody {
+                    line.admit(&self.host.gate, badge);
                 }
-                self.auth_by = None;
                 Ok("Authenticated")
             }
             Aside::Subscribe(patterns) => self.subscribe(patterns).map(|()| "Subscribed"),

@@ -137,9 +137,8 @@ impl Conversation for Events {
         };
         match ask {
             events::Ask::Auth { key } if self.auth_by.is_some() => {
-                if !self.host.gate.knows(&key) {
-                    return Err(not_authorised());
-                }
+                let Some(badge) = self.host.gate.knows(&key) else { return Err(not_authorised()) };
+                line.admit(&self.host.gate, badge);
                 self.auth_by = None;
                 self.join();
             }

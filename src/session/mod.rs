@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use crate::auth::Gate;
+use crate::auth::{Badge, Gate, Pass};
 use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
@@ -39,8 +39,8 @@ pub struct Host {
 
 /// Which conversation a visitor came for.
 pub enum Kind {
-    Endrpi { authorised: bool },
-    Events { authorised: bool, types: Vec<crate::types::topic::Pattern> },
+    Endrpi,
+    Events { types: Vec<crate::types::topic::Pattern> },
     Subscribe { name: String },
     Publish { name: String },
     Info,
@@ -57,15 +57,26 @@ const REPLIES_BYTES: usize = 16 * 1024;
 /// A buffer larger than this is given back after use.
 const KEEP_BYTES: usize = 4 * 1024;
 
+/// Who came, and what for.
+pub struct Visit {
+    pub kind: Kind,
+    /// `None` where a key is required and has yet to be shown, in the first message.
+    pub badge: Option<Badge>,
+}
+
 /// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
 #[inline(never)]
-pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, kind: Kind, stack: Stack) {
+pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
     let limits = &host.limits;
     if reader.set_steady_wait(limits.ping_interval).is_err() {
         return;
     }
-    let line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new() };
-    let mut guest = Guest { conversation: open(host, kind, conn), host: Arc::clone(host), conn: Arc::clone(conn) };
+    let mut line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None };
+    if let Some(badge) = visit.badge {
+        line.admit(&host.gate, badge);
+    }
+    let conversation = open(host, visit, conn);
+    let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
     let keepalive = KeepAlive::new(limits, clock::now());
     let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
@@ -113,10 +124,11 @@ impl Drop for Guest {
     }
 }
 
-fn open(host: &Arc<Host>, kind: Kind, conn: &Arc<Conn>) -> Box<dyn Conversation> {
-    match kind {
-        Kind::Endrpi { authorised } => Box::new(endrpi::Endrpi::new(host, conn, authorised)),
-        Kind::Events { authorised, types } => Box::new(events::Events::new(host, conn, authorised, types)),
+fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversation> {
+    let authorised = visit.badge.is_some();
+    match visit.kind {
+        Kind::Endrpi => Box::new(endrpi::Endrpi::new(host, conn, authorised)),
+        Kind::Events { types } => Box::new(events::Events::new(host, conn, authorised, types)),
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
@@ -213,9 +225,22 @@ struct Line {
     hub: Arc<Hub>,
     /// Frames to send before the next wait.
     replies: Vec<u8>,
+    /// While the visitor is in with a key that may end before it leaves.
+    pass: Option<Pass>,
 }
 
 impl Line {
+    /// Notes with what the visitor is in; it is closed when that ends, which may be now.
+    fn admit(&mut self, gate: &Gate, badge: Badge) {
+        let conn = Arc::downgrade(&self.conn);
+        self.pass = gate.enter(badge, move |why| {
+            if let Some(conn) = conn.upgrade() {
+                log::info!("{} closed: {why}", conn.peer());
+                conn.close(conn::CLOSE_POLICY, why);
+            }
+        });
+    }
+
     /// Sends all answers, then everything that waits in the hub.
     fn settle(&mut self) -> Result<(), conn::Gone> {
         if !self.replies.is_empty() {
