@@ -178,8 +178,9 @@ fn beside_a_running_daemon_only_sysfs_lets_the_states_be_driven() {
             assert_eq!((trace.wires(17), trace.wires(22)), (vec![Low, High], vec![Input, High]));
         } else {
             assert_eq!(status, Some(1), "{said}");
-            for line in [17, 27, 22, 24] {
-                assert!(complaint.contains(&format!("line {line} is held by 'pinwire'")), "{line}: {complaint}");
+            for line in ["low", "high", "input", "inverted"] {
+                let held = format!("{line} is held by a running daemon");
+                assert!(complaint.contains(&held), "{line}: {complaint}");
             }
             assert!(LINES.iter().all(|line| trace.wires(*line).is_empty()), "nothing has changed");
         }
