@@ -31,6 +31,31 @@ pub fn is_rfc3339(text: &str) -> bool {
     offset_ok && humantime::parse_rfc3339(&format!("{date_time}Z")).is_ok()
 }
 
+/// The time of an RFC 3339 timestamp with any offset. Without an offset it counts as UTC, as Python's naive times do
+/// in the protocols spoken here.
+pub fn parse(text: &str) -> Option<SystemTime> {
+    if !is_rfc3339(text) {
+        return humantime::parse_rfc3339(&format!("{}Z", text.replacen(' ', "T", 1))).ok();
+    }
+    let (date_time, offset) = split_offset(text)?;
+    let at = humantime::parse_rfc3339(&format!("{date_time}Z")).ok()?;
+    let digits = |range: std::ops::Range<usize>| offset.get(range).and_then(|digits| digits.parse::<u64>().ok());
+    let (Some(hours), Some(minutes)) = (digits(1..3), digits(4..6)) else { return Some(at) };
+    let offset_length = Duration::from_secs(hours * 3600 + minutes * 60);
+    if offset.starts_with('-') { at.checked_add(offset_length) } else { at.checked_sub(offset_length) }
+}
+
+/// Appends a timestamp with microseconds, or with seconds where there is nothing behind them.
+pub fn write_micros(out: &mut Vec<u8>, at: SystemTime) {
+    let at = representable(at);
+    let whole = at.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.subsec_micros() == 0);
+    if whole {
+        let _ = write!(out, "{}", humantime::format_rfc3339_seconds(at));
+    } else {
+        let _ = write!(out, "{}", humantime::format_rfc3339_micros(at));
+    }
+}
+
 fn split_offset(text: &str) -> Option<(&str, &str)> {
     if let Some(at) = text.find(['Z', 'z']) {
         return Some(text.split_at(at));
@@ -84,6 +109,27 @@ mod tests {
             let mut out = Vec::new();
             write_millis(&mut out, at);
             assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_with_any_offset_or_none() {
+        let text = |at| {
+            let mut out = Vec::new();
+            write_micros(&mut out, at);
+            String::from_utf8(out).expect("ASCII")
+        };
+        for (written, expected) in [
+            ("2026-03-02T08:15:30+00:00", Some("2026-03-02T08:15:30Z")),
+            ("2026-03-02T08:15:30.306231", Some("2026-03-02T08:15:30.306231Z")),
+            ("2026-03-02 08:15:30", Some("2026-03-02T08:15:30Z")),
+            ("2026-03-02T00:15:30+01:30", Some("2026-03-01T22:45:30Z")),
+            ("2026-03-02T23:15:30-01:00", Some("2026-03-03T00:15:30Z")),
+            ("yesterday", None),
+            ("1769-03-02T00:00:00Z", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(written).map(text).as_deref(), expected, "{written}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! `write` are the plumbing. Nothing here acts.
 
 mod configuration;
-mod json;
+pub(in crate::wire) mod json;
 mod line;
 mod model;
 mod params;

@@ -1,0 +1,162 @@
+//! What a hub tells an agent, in the form it speaks.
+
+use super::read::Fault;
+use super::write::Object;
+use super::{INVALID_MESSAGE, NoAuth};
+use crate::types::fleet::{ContainerAction, Order, Protocol};
+
+impl NoAuth {
+    /// The reason for the Close frame (code 1008), in the words of ChatOps' code.
+    pub(super) fn reason(&self, required: &str) -> String {
+        match self {
+            NoAuth::Required => required.to_owned(),
+            NoAuth::Failed(what) => format!("Authentication failed: {what}"),
+        }
+    }
+}
+
+/// Appends the answer to a good key.
+pub fn auth_success(out: &mut Vec<u8>, server_id: &str) {
+    let object = Object::typed(out, "auth_success").text("server_id", server_id);
+    object.text("message", "Connected successfully").close();
+}
+
+/// Appends the acknowledgement every metrics message gets, in both forms: ChatOps' agent waits for it, others may
+/// ignore it.
+pub fn metrics_received(out: &mut Vec<u8>) {
+    Object::typed(out, "metrics_received").text("status", "ok").close();
+}
+
+/// Appends the answer to `ping`.
+pub fn pong(out: &mut Vec<u8>) {
+    Object::typed(out, "pong").close();
+}
+
+/// Appends an error frame.
+pub fn error(out: &mut Vec<u8>, message: &str) {
+    Object::typed(out, "error").text("message", message).close();
+}
+
+/// Appends the error frame for a message that was not understood.
+pub fn invalid(out: &mut Vec<u8>, fault: &Fault) {
+    Object::typed(out, "error").text("message", INVALID_MESSAGE).text("detail", &fault.to_string()).close();
+}
+
+/// Appends an order, in one form only: in both, an agent that knows both would run it twice. The id stands under
+/// the names of both forms.
+pub fn order(out: &mut Vec<u8>, protocol: Protocol, id: &str, order: &Order) {
+    match protocol {
+        Protocol::Documented => documented(out, id, order),
+        Protocol::Code => code(out, id, order),
+    }
+}
+
+fn documented(out: &mut Vec<u8>, id: &str, order: &Order) {
+    let open = |out, kind| Object::typed(out, kind).text("command_id", id);
+    let object = match order {
+        Order::Command { command } => open(out, "command").text("command", command),
+        Order::Container { action, container_id, timeout } => open(out, "docker_command")
+            .text("action", action.as_str())
+            .text("container_id", container_id)
+            .shown_if("timeout", *timeout),
+        // The documentation has no such action; an agent that does not know it says so.
+        Order::ContainerLogs { container_id, tail } => open(out, "docker_command")
+            .text("action", super::LOGS_ACTION)
+            .text("container_id", container_id)
+            .shown("tail", tail),
+    };
+    object.text("request_id", id).close();
+}
+
+fn code(out: &mut Vec<u8>, id: &str, order: &Order) {
+    let object = match order {
+        Order::Command { command } => Object::typed(out, "execute_command").text("command", command),
+        Order::Container { action, container_id, timeout } => {
+            let kind = match action {
+                ContainerAction::Start => "start_container",
+                ContainerAction::Stop => "stop_container",
+                ContainerAction::Restart => "restart_container",
+            };
+            Object::typed(out, kind).text("container_id", container_id).shown_if("timeout", *timeout)
+        }
+        Order::ContainerLogs { container_id, tail } => {
+            Object::typed(out, "get_container_logs").text("container_id", container_id).shown("tail", tail)
+        }
+    };
+    object.text("request_id", id).text("command_id", id).close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write::written;
+    use super::*;
+
+    const ID: &str = "5f1d1e3c-0000-4000-8000-000000000001";
+
+    #[test]
+    fn frames_are_those_of_the_documentation() {
+        assert_eq!(
+            written(|out| auth_success(out, "uuid")),
+            r#"{"type":"auth_success","server_id":"uuid","message":"Connected successfully"}"#
+        );
+        assert_eq!(written(metrics_received), r#"{"type":"metrics_received","status":"ok"}"#);
+        assert_eq!(written(pong), r#"{"type":"pong"}"#);
+        assert_eq!(
+            written(|out| error(out, super::super::INVALID_KEY)),
+            r#"{"type":"error","message":"Invalid or inactive API key"}"#
+        );
+        let fault = Fault::new("cpu_percent", "must be a number");
+        assert_eq!(
+            written(|out| invalid(out, &fault)),
+            r#"{"type":"error","message":"Invalid message format","detail":"'cpu_percent' must be a number"}"#
+        );
+    }
+
+    #[test]
+    fn an_order_is_written_in_one_form_with_its_id_under_both_names() {
+        let command = Order::Command { command: "ls -la \"x\"".into() };
+        let container = |action, timeout| Order::Container { action, container_id: "web".into(), timeout };
+        let logs = Order::ContainerLogs { container_id: "web".into(), tail: 500 };
+        let ids = format!(r#""request_id":"{ID}","command_id":"{ID}"}}"#);
+        let table = [
+            (
+                Protocol::Documented,
+                command.clone(),
+                format!(r#"{{"type":"command","command_id":"{ID}","command":"ls -la \"x\"","request_id":"{ID}"}}"#),
+            ),
+            (
+                Protocol::Documented,
+                container(ContainerAction::Start, None),
+                format!(
+                    r#"{{"type":"docker_command","command_id":"{ID}","action":"start","container_id":"web","request_id":"{ID}"}}"#
+                ),
+            ),
+            (
+                Protocol::Documented,
+                logs.clone(),
+                format!(
+                    r#"{{"type":"docker_command","command_id":"{ID}","action":"logs","container_id":"web","tail":500,"request_id":"{ID}"}}"#
+                ),
+            ),
+            (Protocol::Code, command, format!(r#"{{"type":"execute_command","command":"ls -la \"x\"",{ids}"#)),
+            (
+                Protocol::Code,
+                container(ContainerAction::Stop, Some(3)),
+                format!(r#"{{"type":"stop_container","container_id":"web","timeout":3,{ids}"#),
+            ),
+            (
+                Protocol::Code,
+                container(ContainerAction::Restart, None),
+                format!(r#"{{"type":"restart_container","container_id":"web",{ids}"#),
+            ),
+            (Protocol::Code, logs, format!(r#"{{"type":"get_container_logs","container_id":"web","tail":500,{ids}"#)),
+        ];
+        for (protocol, asked, expected) in table {
+            assert_eq!(written(|out| order(out, protocol, ID, &asked)), expected);
+            // The other end reads it back.
+            let heard = super::super::client::parse(expected.as_bytes());
+            let told = super::super::client::Told::Order { id: ID.into(), protocol, order: asked };
+            assert_eq!(heard, Ok(told), "{expected}");
+        }
+    }
+}
