@@ -30,7 +30,7 @@ pub fn report(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, Line
 /// # Errors
 /// That of the first line that cannot be read.
 pub fn report_all(gpio: &Gpio) -> Result<Vec<(String, LineReport)>, GpioError> {
-    present(Pin::all(), |pin| gpio.report(&[pin]))
+    present(Pin::ALL.into_iter(), |pin| gpio.report(&[pin]))
 }
 
 /// The header's lines in Endrpi's order, as far as the chip has them.

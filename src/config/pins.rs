@@ -133,7 +133,7 @@ fn touchable(
     }
     if let Some(written) = &file.deny {
         let denied = some_or_all(written, "gpio.deny", gpio, source)?;
-        gpio.deny = denied.unwrap_or_else(|| (0..Pin::COUNT as u8).filter_map(Pin::new).collect());
+        gpio.deny = denied.unwrap_or_else(|| Pin::ALL.to_vec());
     }
     let both: Vec<String> =
         gpio.allow.iter().flatten().filter(|pin| gpio.deny.contains(pin)).map(Pin::to_string).collect();

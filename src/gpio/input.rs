@@ -115,7 +115,7 @@ impl Input {
     fn restart_all(&self) {
         let clocks = Clocks::read();
         let mut lines = self.lock();
-        for pin in (0..Pin::COUNT as u8).filter_map(Pin::new) {
+        for pin in Pin::ALL {
             let settings = self.settings[index(pin)];
             lines[index(pin)].restart(settings, None, clocks.monotonic_ns, &mut self.post(pin, clocks));
         }
@@ -185,7 +185,7 @@ impl Watcher for Input {
     fn tick(&self, _now: Instant) {
         let clocks = Clocks::read();
         let mut lines = self.lock();
-        for pin in (0..Pin::COUNT as u8).filter_map(Pin::new) {
+        for pin in Pin::ALL {
             lines[index(pin)].tick(clocks.monotonic_ns, &mut self.told(pin, clocks, &self.sinks.leave));
         }
         drop(lines);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::lines::GpioError;
+use super::output::whole_millis;
 use crate::types::caller::{Caller, CallerId};
 use crate::types::line::Pin;
 use crate::types::output::{Lease, LeaseWish};
@@ -143,9 +144,7 @@ impl Granted {
             Phase::Live { until } => until + self.lease.grace,
             Phase::Grace { until, .. } => until,
         };
-        let left = std::time::Duration::from_millis(
-            u64::try_from(end.saturating_duration_since(now).as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
-        );
+        let left = whole_millis(end.saturating_duration_since(now));
         let left = humantime::format_duration(left).to_string();
         GpioError::Leased { pin, holder: self.name.to_string(), left }
     }

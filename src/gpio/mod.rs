@@ -85,12 +85,6 @@ pub struct Places {
     pub state_dir: Option<PathBuf>,
 }
 
-/// Lines whose pull-up is a resistor on the board (the I²C bus's), on every model.
-const FIXED_PULL_UPS: [Pin; 2] = match (Pin::new(2), Pin::new(3)) {
-    (Some(data), Some(clock)) => [data, clock],
-    _ => panic!("BCM 2 and 3 exist"),
-};
-
 /// All lines of this device.
 pub struct Gpio {
     inner: Arc<Inner>,

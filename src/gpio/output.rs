@@ -381,7 +381,7 @@ enum Before {
 }
 
 /// Rounded up, for people.
-fn whole_millis(left: Duration) -> Duration {
+pub fn whole_millis(left: Duration) -> Duration {
     Duration::from_millis(u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::lines::{GpioError, Hold, Role};
 use super::signals::Before;
-use super::{FIXED_PULL_UPS, Gpio, Inner, output};
+use super::{Gpio, Inner, output};
 use crate::config::Mode;
 use crate::rt::clock;
 use crate::types::caller::Caller;
@@ -238,7 +238,7 @@ impl Inner {
         let mut valid: Vec<(Pin, LineSetting)> = Vec::with_capacity(settings.len().min(Pin::COUNT));
         for (pin, setting) in settings.iter().copied() {
             if let LineSetting::Input { bias: Bias::Down | Bias::Floating } = setting
-                && FIXED_PULL_UPS.contains(&pin)
+                && pin.has_fixed_pull_up()
             {
                 return Err(GpioError::FixedPullUp { pin });
             }

@@ -28,7 +28,7 @@ impl Sim {
     pub fn new() -> Sim {
         let floating = Line { direction: Direction::Input, level: Level::Low, bias: Bias::Floating, active_low: false };
         let mut lines = [floating; Pin::COUNT];
-        for pin in super::FIXED_PULL_UPS {
+        for pin in Pin::ALL.into_iter().filter(|pin| pin.has_fixed_pull_up()) {
             lines[index(pin)] = Line { level: Level::High, bias: Bias::Up, ..floating };
         }
         Sim { lines }

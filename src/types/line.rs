@@ -59,11 +59,6 @@ impl Pin {
         if (bcm as usize) < Pin::COUNT { Some(Pin(bcm)) } else { None }
     }
 
-    /// Every line, by its BCM number.
-    pub fn all() -> impl Iterator<Item = Pin> {
-        (0..Pin::COUNT as u8).map(Pin)
-    }
-
     /// The BCM number, 0 to 27.
     pub const fn number(self) -> u8 {
         self.0

@@ -12,7 +12,6 @@ use super::line::{Line, Snapshot};
 use super::watch::{self, Watched};
 use super::{Held, Sysfs, bias, kinds};
 use crate::config::SysfsBias;
-use crate::gpio::FIXED_PULL_UPS;
 use crate::gpio::access::await_writable;
 use crate::gpio::lines::{GpioError, Hold, Role};
 use crate::types::line::{Bias, Edge, Level, Pin};
@@ -109,7 +108,7 @@ impl Sysfs {
             (None, _) => Ok(None),
             (wanted, _) if wanted == had => Ok(None),
             // Its resistor is on the board.
-            (Some(Bias::Up), _) if FIXED_PULL_UPS.contains(&pin) => Ok(None),
+            (Some(Bias::Up), _) if pin.has_fixed_pull_up() => Ok(None),
             (wanted, SysfsBias::Pinctrl) => Ok(wanted),
             (Some(Bias::Floating), SysfsBias::Refuse) => Ok(None),
             (Some(Bias::Floating), SysfsBias::Cdev) if found => Ok(None),

@@ -54,7 +54,7 @@ pub fn open(config: &config::Gpio) -> Result<(Box<dyn Lines>, String), String> {
     let chip = chip::find(Path::new(CLASS), config.chip.as_deref())?;
     // Known now, and too late when the line has to go to its safe state.
     let biased = config.lines.iter().find(|(_, line)| {
-        let on_board = line.bias == Some(Bias::Up) && super::FIXED_PULL_UPS.contains(&line.pin);
+        let on_board = line.bias == Some(Bias::Up) && line.pin.has_fixed_pull_up();
         matches!(line.bias, Some(Bias::Up | Bias::Down)) && !on_board
     });
     if let (Some((name, _)), SysfsBias::Refuse) = (biased, config.sysfs_bias) {

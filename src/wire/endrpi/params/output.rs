@@ -258,7 +258,7 @@ fn rounds(count: &RawValue) -> Result<Option<u32>, Text> {
 }
 
 fn all_lines() -> Vec<(String, Pin)> {
-    Pin::all().map(|pin| (pin.to_string(), pin)).collect()
+    Pin::ALL.into_iter().map(|pin| (pin.to_string(), pin)).collect()
 }
 
 fn one_pin(params: &str, resolve: Resolve<'_>) -> Result<Pin, Text> {
