@@ -191,6 +191,8 @@ impl Inner {
         for (pin, hold) in holds.iter().filter(|(pin, hold)| state.outputs.held(*pin) != Some(*hold)) {
             match hold.role {
                 Role::Input { edge, debounce } => self.input.arrange(*pin, edge, debounce),
+                // Forgotten once, when it becomes an output: not with each level that is written to it.
+                Role::Output { .. } | Role::OutputAsIs if state.outputs.is_driven(*pin) => {}
                 Role::Output { .. } | Role::OutputAsIs => self.input.forget(*pin),
             }
         }

@@ -73,6 +73,11 @@ impl Outputs {
         self.known[index(pin)].held
     }
 
+    /// Whether the daemon holds the line as an output.
+    pub fn is_driven(&self, pin: Pin) -> bool {
+        matches!(self.held(pin), Some(Hold { role: Role::Output { .. } | Role::OutputAsIs, .. }))
+    }
+
     /// What a line is now. The level of an output the daemon holds is what it was set to.
     ///
     /// # Errors
@@ -276,8 +281,9 @@ impl Outputs {
         let mut wanted = Vec::with_capacity(pins.len());
         for pin in pins {
             self.known[index(*pin)].orphaned_until = None;
-            let driven = matches!(self.held(*pin), Some(Hold { role: Role::Output { .. } | Role::OutputAsIs, .. }));
-            if driven && let Some(hold) = self.safe_hold(*pin) {
+            if self.is_driven(*pin)
+                && let Some(hold) = self.safe_hold(*pin)
+            {
                 wanted.push((*pin, hold));
             }
         }

@@ -162,8 +162,7 @@ impl Gpio {
                 Some((_, level)) if at_start => state.outputs.output(*pin, *level),
                 _ => Hold { role: Role::OutputAsIs, ..state.outputs.output(*pin, Level::Low) },
             };
-            let is_output = matches!(state.outputs.held(*pin), Some(Hold { role: Role::Output { .. }, .. }));
-            if at_start || !is_output {
+            if at_start || !state.outputs.is_driven(*pin) {
                 first.push((*pin, hold));
             }
         }
