@@ -16,11 +16,13 @@
 //! | [`config`], [`web`] | raw (as written) → typed (what it means), after which a bad value cannot exist; the embedded pages |
 //! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
 //! | [`auth`], [`conn`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets |
-//! | [`hub`], [`gpio`], [`telemetry`], [`store`] | the workshops: events to subscribers, lines, readings, what outlives the process |
+//! | [`hub`], [`gpio`], [`telemetry`], [`store`], [`run`], [`docker`], [`mdns`] | the workshops: events to subscribers, lines, readings, what outlives the process, commands, containers, who else is on the network |
+//! | [`alerts`], [`collect`] | thresholds and what is watched without one; a machine's whole sample |
+//! | [`fleet`] | servers and their agents, as the hub knows them |
 //! | [`actions`] | what clients may do; no wire, no threads |
 //! | [`dispatch`] | request → action → answer: the one place where errors become what the wire says |
 //! | [`session`], [`http`] | one visitor on a WebSocket, one file per dialect's conversation; the tiny_http side, routes and error bodies per system |
-//! | [`front`], [`logging`], [`cli`] | the public port: accept, caps, head, Host and Origin, relay to `http`; stderr, and warnings as events; the command line as typed |
+//! | [`front`], [`agent`], [`logging`], [`cli`] | the public port: accept, caps, head, Host and Origin, relay to `http`; this device, connected to a hub; stderr, and warnings as events; the command line as typed |
 //! | [`client`], [`daemon`] | the other commands; the only file that sees every room: wiring, signals, shutdown order |
 //!
 //! # A frame's walk
@@ -89,10 +91,18 @@ pub mod wire;
 pub mod auth;
 pub mod conn;
 
+pub mod docker;
 pub mod gpio;
 pub mod hub;
+pub mod mdns;
+pub mod run;
 pub mod store;
 pub mod telemetry;
+
+pub mod alerts;
+pub mod collect;
+
+pub mod fleet;
 
 pub mod actions;
 
@@ -101,6 +111,7 @@ pub mod dispatch;
 pub mod http;
 pub mod session;
 
+pub mod agent;
 pub mod cli;
 pub mod front;
 pub mod logging;

@@ -15,12 +15,15 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
     &["daemon", "client"],
     // logging stands above the hub because log lines are events.
-    &["cli", "logging", "front"],
+    &["cli", "logging", "front", "agent"],
     &["http", "session"],
     &["dispatch"],
     &["actions"],
     // The workshops. hub sends to connections, so conn is below it.
-    &["hub", "gpio", "telemetry", "store"],
+    &["fleet"],
+    // alerts are kept and published, a sample has readings in it.
+    &["alerts", "collect"],
+    &["hub", "gpio", "telemetry", "store", "run", "docker", "mdns"],
     &["auth", "conn"],
     &["wire"],
     // What every room is configured with, and stands on.
@@ -34,6 +37,8 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("telemetry", "wire", "a workshop knows no wire"),
     ("hub", "wire", "the hub is given its encoder by the daemon"),
     ("store", "wire", "a workshop knows no wire"),
+    ("run", "wire", "a workshop knows no wire"),
+    ("alerts", "conn", "only the hub sends to connections"),
     ("gpio", "conn", "only the hub sends to connections"),
     ("telemetry", "conn", "only the hub sends to connections"),
     ("actions", "conn", "actions know values, not visitors"),

@@ -8,6 +8,7 @@ pub mod jwt;
 mod key;
 mod keys;
 pub mod password;
+mod principal;
 pub mod slow;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::rt::clock;
 
 pub use key::{Digest, KeyId, Minted, mint};
 pub use keys::{EXPIRED, Keys, Pass, REVOKED, Record};
+pub use principal::Principal;
 
 /// Longest key taken, in bytes; a key file may not hold more.
 pub const MAX_KEY_BYTES: usize = 1024;

@@ -4,6 +4,7 @@
 //! door has checked. A table from the private connection's port to the visitor's address tells handlers who
 //! asks; a connection that is not in it (another local user found the port) is refused.
 
+mod chatops;
 mod endrpi;
 mod fleet;
 mod lines;
@@ -184,6 +185,8 @@ struct Asked {
     peer: SocketAddr,
     method: Method,
     path: String,
+    /// As written, without the `?`.
+    query: String,
     shown: Shown,
     client_name: Option<String>,
     accepts_html: bool,
@@ -228,6 +231,9 @@ fn route(rooms: &Rooms, asked: &Asked) -> Reply {
     if matches!(path, "/publish" | "/subscribe" | "/info") {
         return picloud::answer(rooms, asked);
     }
+    if chatops::serves(path) {
+        return chatops::answer(rooms, asked);
+    }
     // The page, its documents and the health checks hold no secrets; everything else needs the key.
     let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json") || path.starts_with("/public/");
     if !public && !rooms.gate.check(&asked.shown).admitted() {
@@ -246,6 +252,7 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         peer,
         method: request.method().clone(),
         path: String::new(),
+        query: String::new(),
         shown: Shown {
             header: header(request, "X-API-Key"),
             bearer: header(request, "Authorization").and_then(|value| auth::bearer(&value)),
@@ -260,6 +267,7 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);
+    query.clone_into(&mut asked.query);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         auth::take_query(&mut asked.shown, &mut asked.client_name, &name, &value);
     }

@@ -363,7 +363,7 @@ impl Core {
     fn deliver(&mut self, all: &[Command]) {
         let Some(Command::Publish(first)) = all.first() else { return };
         let mut run = all;
-        let route = self.table.route(first.topic(), first.is_fact());
+        let route = self.table.route(first.topic(), first.audience());
         while !run.is_empty() {
             self.frames.iter_mut().for_each(Vec::clear);
             // Large events go out in several sends: the buffers stay small, and so does what a send may queue.

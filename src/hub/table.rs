@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Filter, Member, MemberId, Presence};
 use crate::conn::Conn;
-use crate::types::event::Dialect;
+use crate::types::event::{Audience, Dialect};
 use crate::types::topic::Pattern;
 
 type Targets = Vec<(MemberId, Arc<Conn>)>;
@@ -124,11 +124,16 @@ impl Table {
     }
 
     /// Who gets an event of this topic. Clients' own messages do not go to `/ws`: it carries facts only.
-    pub fn route(&self, topic: &str, fact: bool) -> Route<'_> {
-        let groups = self.groups.iter().filter(|group| {
-            (fact || group.dialect == Dialect::Endrpi) && group.patterns.iter().any(|p| p.matches(topic))
-        });
-        let exact = self.exact.get(topic).map(|targets| (Dialect::Picloud, targets));
+    pub fn route(&self, topic: &str, audience: Audience) -> Route<'_> {
+        let hears = |dialect| match audience {
+            Audience::Facts => dialect != Dialect::Page,
+            Audience::Messages => dialect == Dialect::Endrpi,
+            Audience::Pages => dialect == Dialect::Page,
+        };
+        let groups =
+            self.groups.iter().filter(|group| hears(group.dialect) && group.patterns.iter().any(|p| p.matches(topic)));
+        let exact =
+            self.exact.get(topic).filter(|_| audience != Audience::Pages).map(|targets| (Dialect::Picloud, targets));
         Route { lists: exact.into_iter().chain(groups.map(|group| (group.dialect, &group.members))).collect() }
     }
 

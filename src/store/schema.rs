@@ -12,7 +12,7 @@ pub const CURRENT: i64 = MIGRATIONS.len() as i64;
 const APPLICATION_ID: i64 = 0x5057_4952;
 
 /// Step `n` leads from version `n` to `n + 1`. What was released is not changed any more.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Times are milliseconds since 1970, UTC. `digest` is the SHA-256 of the secret.
     "CREATE TABLE keys (
          id TEXT PRIMARY KEY NOT NULL,
@@ -26,6 +26,146 @@ const MIGRATIONS: [&str; 1] = [
      ) STRICT, WITHOUT ROWID;
      -- Facts about the database itself.
      CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    // The fleet. `server` is a server's number: rows by the thousand carry it.
+    "ALTER TABLE keys ADD COLUMN server_id TEXT;
+     CREATE TABLE users (
+         id TEXT PRIMARY KEY NOT NULL,
+         email TEXT NOT NULL UNIQUE COLLATE NOCASE,
+         username TEXT NOT NULL UNIQUE COLLATE NOCASE,
+         full_name TEXT,
+         password TEXT NOT NULL,
+         role TEXT NOT NULL,
+         is_active INTEGER NOT NULL DEFAULT 1,
+         created INTEGER NOT NULL,
+         -- Tokens issued before this moment are worth nothing.
+         tokens_from INTEGER NOT NULL DEFAULT 0
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE revoked_tokens (id TEXT PRIMARY KEY NOT NULL, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE servers (
+         number INTEGER PRIMARY KEY,
+         id TEXT NOT NULL UNIQUE,
+         owner TEXT,
+         name TEXT NOT NULL,
+         host TEXT,
+         port INTEGER,
+         metadata TEXT,
+         last_seen INTEGER,
+         created INTEGER NOT NULL,
+         updated INTEGER NOT NULL
+     ) STRICT;
+     CREATE TABLE points (
+         server INTEGER NOT NULL,
+         -- Seconds a row stands for: 5, 60 or 900.
+         step INTEGER NOT NULL,
+         at INTEGER NOT NULL,
+         samples INTEGER NOT NULL,
+         cpu REAL,
+         memory REAL,
+         disk REAL,
+         temperature REAL,
+         load_1m REAL,
+         sent INTEGER,
+         received INTEGER,
+         PRIMARY KEY (server, step, at)
+     ) STRICT, WITHOUT ROWID;
+     -- How far each of an agent's streams is kept.
+     CREATE TABLE streams (
+         server INTEGER NOT NULL,
+         stream TEXT NOT NULL,
+         seq INTEGER NOT NULL,
+         updated INTEGER NOT NULL,
+         PRIMARY KEY (server, stream)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE logs (
+         number INTEGER PRIMARY KEY,
+         server INTEGER NOT NULL,
+         at INTEGER NOT NULL,
+         level TEXT NOT NULL,
+         source TEXT NOT NULL,
+         component TEXT,
+         message TEXT NOT NULL,
+         extra TEXT
+     ) STRICT;
+     CREATE INDEX logs_of_server ON logs (server, at);
+     CREATE TABLE events (
+         number INTEGER PRIMARY KEY,
+         server INTEGER NOT NULL,
+         stream TEXT,
+         seq INTEGER,
+         at INTEGER NOT NULL,
+         topic TEXT NOT NULL,
+         data TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX events_of_server ON events (server, at);
+     CREATE TABLE thresholds (
+         id TEXT PRIMARY KEY NOT NULL,
+         server_id TEXT NOT NULL,
+         metric TEXT NOT NULL,
+         value REAL NOT NULL,
+         comparison TEXT NOT NULL,
+         enabled INTEGER NOT NULL,
+         duration INTEGER NOT NULL,
+         hysteresis REAL NOT NULL,
+         created INTEGER NOT NULL,
+         updated INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE alerts (
+         id TEXT PRIMARY KEY NOT NULL,
+         server_id TEXT NOT NULL,
+         cause TEXT,
+         threshold_id TEXT,
+         kind TEXT NOT NULL,
+         severity TEXT NOT NULL,
+         message TEXT NOT NULL,
+         threshold REAL,
+         current_value REAL,
+         created INTEGER NOT NULL,
+         acknowledged INTEGER,
+         resolved INTEGER
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX alerts_of_server ON alerts (server_id, created);
+     -- What was asked for and what came of it; each hash covers its row and the hash before.
+     CREATE TABLE audit (
+         number INTEGER PRIMARY KEY,
+         at INTEGER NOT NULL,
+         phase TEXT NOT NULL,
+         order_id TEXT NOT NULL,
+         who TEXT NOT NULL,
+         key_id TEXT,
+         origin TEXT NOT NULL,
+         what TEXT NOT NULL,
+         result TEXT,
+         previous BLOB NOT NULL,
+         hash BLOB NOT NULL
+     ) STRICT;
+     CREATE TABLE clusters (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         name TEXT NOT NULL UNIQUE,
+         description TEXT NOT NULL,
+         status TEXT NOT NULL,
+         created INTEGER NOT NULL,
+         updated INTEGER NOT NULL
+     ) STRICT;
+     CREATE TABLE nodes (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         name TEXT NOT NULL UNIQUE,
+         ip_address TEXT UNIQUE,
+         mac_address TEXT UNIQUE,
+         status TEXT NOT NULL,
+         role TEXT NOT NULL,
+         architecture TEXT,
+         model TEXT,
+         serial_number TEXT,
+         cpu_cores INTEGER,
+         memory INTEGER,
+         cluster_id INTEGER REFERENCES clusters (id),
+         os_version TEXT,
+         kernel_version TEXT,
+         server_id TEXT,
+         last_seen INTEGER,
+         created INTEGER NOT NULL,
+         updated INTEGER NOT NULL
+     ) STRICT;",
 ];
 
 /// Why a database is not for us; it is left as it is.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::types::fleet::{Alert, AlertChange, DeviceEvent, LogEntry, Sample};
 use crate::types::line::{Bias, Direction, Level, Pin};
 
 /// One event, made once and shared by everyone who sends it on.
@@ -24,11 +25,55 @@ pub enum Body {
     GpioLease { lease: Box<str>, holder: Arc<str>, lines: Vec<(Arc<str>, Pin)>, reason: &'static str },
     /// This device changed its own state.
     NodeStatus { node_id: Arc<str>, status: NodeStatus },
+    /// Another device of the fleet is in another state.
+    FleetNode { node_id: Arc<str>, status: NodeStatus },
+    /// A machine was seen on the network that nobody knew.
+    NodeDiscovered { node_id: Arc<str>, ip_address: std::net::IpAddr, service: Box<str> },
+    /// A node has become, or is no longer, part of a cluster.
+    ClusterNode { added: bool, cluster_id: Arc<str>, node_id: Arc<str>, ip_address: Box<str>, status: NodeStatus },
+    /// An alert was raised, acknowledged or resolved.
+    Alert { change: AlertChange, server_name: Arc<str>, alert: Arc<Alert> },
+    /// An agent handed over an event of its device; the topic is `agent.<name>.<its topic>`.
+    Device { topic: Box<str>, server_id: Arc<str>, event: Arc<DeviceEvent> },
+    /// What only a web page that watches one server gets.
+    Page { topic: Box<str>, server_id: Arc<str>, news: PageNews },
     /// The daemon logged something at or above the configured level.
     Log { level: log::Level, target: String, message: String },
     /// A client published `data` under the name `event`. Both `action` and `created_at` are the client's own
     /// wish (PiCloud forwards them), already validated.
     Published { event: Box<str>, data: Box<str>, action: Option<Box<str>>, created_at: Option<Box<str>> },
+}
+
+/// What a web page hears of the server it watches.
+#[derive(Debug)]
+pub enum PageNews {
+    Metrics(Arc<Sample>),
+    Log(Arc<LogEntry>),
+    Alert(Arc<Alert>),
+}
+
+/// The topics of pages that watch one server: `page.<kind>.<server id>`.
+pub mod page_topic {
+    /// Samples and alerts.
+    pub fn metrics(server_id: &str) -> String {
+        format!("page.metrics.{server_id}")
+    }
+
+    /// Log entries.
+    pub fn logs(server_id: &str) -> String {
+        format!("page.logs.{server_id}")
+    }
+}
+
+/// Whom an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Subscribers of facts and of messages.
+    Facts,
+    /// Those of messages: a client published it.
+    Messages,
+    /// Web pages that watch a server, and nobody else whatever it subscribes to.
+    Pages,
 }
 
 /// What the kernel said of the edges behind a change.
@@ -86,26 +131,53 @@ pub enum Dialect {
     Code,
     /// Endrpi's passive messages.
     Endrpi,
+    /// ChatOps' web pages.
+    Page,
 }
 
 impl Dialect {
     /// Every dialect, in the order of their numbers.
-    pub const ALL: [Dialect; 4] = [Dialect::Picloud, Dialect::Events, Dialect::Code, Dialect::Endrpi];
+    pub const ALL: [Dialect; 5] = [Dialect::Picloud, Dialect::Events, Dialect::Code, Dialect::Endrpi, Dialect::Page];
 }
 
-/// The states this device reports of itself, with Pi-Controller's words.
+/// The states of a node, with Pi-Controller's words and ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeStatus {
+    /// Seen on the network, and no agent of ours.
+    Discovered,
+    Provisioning,
+    /// Its agent is connected and well.
     Ready,
+    /// Its agent is connected, and something is wrong with the device.
+    NotReady,
+    Maintenance,
+    Failed,
+    /// Its agent is not connected.
+    Offline,
     Stopping,
+    Unknown,
 }
 
 impl NodeStatus {
+    const WORDS: [(NodeStatus, &str); 9] = [
+        (NodeStatus::Discovered, "discovered"),
+        (NodeStatus::Provisioning, "provisioning"),
+        (NodeStatus::Ready, "ready"),
+        (NodeStatus::NotReady, "not_ready"),
+        (NodeStatus::Maintenance, "maintenance"),
+        (NodeStatus::Failed, "failed"),
+        (NodeStatus::Offline, "offline"),
+        (NodeStatus::Stopping, "stopping"),
+        (NodeStatus::Unknown, "unknown"),
+    ];
+
     pub fn as_str(self) -> &'static str {
-        match self {
-            NodeStatus::Ready => "ready",
-            NodeStatus::Stopping => "stopping",
-        }
+        Self::WORDS.iter().find(|(status, _)| *status == self).map_or("unknown", |(_, word)| word)
+    }
+
+    /// The status of exactly this word.
+    pub fn from_word(word: &str) -> Option<NodeStatus> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(status, _)| *status)
     }
 }
 
@@ -116,14 +188,25 @@ impl Event {
             Body::GpioState { .. } => "gpio.state.changed",
             Body::GpioLine { .. } => "gpio.line.changed",
             Body::GpioLease { .. } => "gpio.lease.expired",
-            Body::NodeStatus { .. } => "node.status.changed",
+            Body::NodeStatus { .. } | Body::FleetNode { .. } => "node.status.changed",
+            Body::NodeDiscovered { .. } => "node.discovered",
+            Body::ClusterNode { added: true, .. } => "cluster.node.added",
+            Body::ClusterNode { added: false, .. } => "cluster.node.removed",
+            Body::Alert { change: AlertChange::Created, .. } => "system.alert.created",
+            Body::Alert { change: AlertChange::Acknowledged, .. } => "system.alert.acknowledged",
+            Body::Alert { change: AlertChange::Resolved, .. } => "system.alert.resolved",
+            Body::Device { topic, .. } | Body::Page { topic, .. } => topic,
             Body::Log { .. } => "system.log.created",
             Body::Published { event, .. } => event,
         }
     }
 
-    /// Whether the daemon itself is the source, not a publishing client.
-    pub fn is_fact(&self) -> bool {
-        !matches!(self.body, Body::Published { .. })
+    /// Whom it is for.
+    pub fn audience(&self) -> Audience {
+        match self.body {
+            Body::Published { .. } => Audience::Messages,
+            Body::Page { .. } => Audience::Pages,
+            _ => Audience::Facts,
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+mod cluster;
 mod order;
+mod record;
 mod sample;
 
+pub use cluster::{Cluster, ClusterStatus, Node, NodeRole};
 pub use order::{ContainerAction, Order, Outcome};
+pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};
 pub use sample::{Container, Cpu, Disk, Interface, Point, Port, Process, Sample, Space, Traffic};
 
 /// An enumeration whose values are words of the protocol.
@@ -121,6 +125,41 @@ words! {
 }
 
 words! {
+    /// What a user may do; each may do what those before it may.
+    Role {
+        /// Look.
+        Viewer = "viewer",
+        /// Change servers, send commands.
+        Operator = "operator",
+        /// Everything, also what belongs to others.
+        Admin = "admin",
+    }
+}
+
+words! {
+    /// Why there is an alert, where no threshold is behind it.
+    AlertCause {
+        /// The agent has not been heard of.
+        Offline = "offline",
+        /// The firmware reports too little voltage, now.
+        UnderVoltage = "under_voltage",
+        DiskFull = "disk_full",
+        /// The hub's own store works from memory.
+        Store = "store",
+        ClockNotSynchronised = "clock",
+    }
+}
+
+words! {
+    /// What happened to an alert.
+    AlertChange {
+        Created = "created",
+        Acknowledged = "acknowledged",
+        Resolved = "resolved",
+    }
+}
+
+words! {
     /// How a value is compared with its threshold, strictly.
     Comparison {
         Above = "gt",
@@ -146,6 +185,7 @@ pub struct User {
     pub username: String,
     pub full_name: Option<String>,
     pub is_active: bool,
+    pub role: Role,
     pub created_at: SystemTime,
 }
 
@@ -153,6 +193,8 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     pub id: String,
+    /// The user it belongs to; `None`: to the administrators.
+    pub owner: Option<String>,
     pub name: String,
     pub host: Option<String>,
     pub port: Option<u16>,
@@ -200,6 +242,9 @@ pub struct Threshold {
 pub struct Alert {
     pub id: String,
     pub server_id: String,
+    /// Missing where a threshold is behind the alert.
+    pub cause: Option<AlertCause>,
+    pub threshold_id: Option<String>,
     pub kind: AlertKind,
     pub severity: Severity,
     pub message: String,

@@ -36,11 +36,23 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
             out.extend_from_slice(b",\"resource\":");
             string(out, first_resource(lines));
         }
-        Body::NodeStatus { node_id, .. } => {
+        Body::NodeStatus { node_id, .. } | Body::FleetNode { node_id, .. } | Body::NodeDiscovered { node_id, .. } => {
             out.extend_from_slice(b",\"node_id\":");
             string(out, node_id);
         }
-        Body::Log { .. } | Body::Published { .. } => {}
+        Body::ClusterNode { cluster_id, .. } => {
+            out.extend_from_slice(b",\"cluster_id\":");
+            string(out, cluster_id);
+        }
+        Body::Alert { alert, .. } => {
+            out.extend_from_slice(b",\"server_id\":");
+            string(out, &alert.server_id);
+        }
+        Body::Device { server_id, .. } => {
+            out.extend_from_slice(b",\"server_id\":");
+            string(out, server_id);
+        }
+        Body::Log { .. } | Body::Published { .. } | Body::Page { .. } => {}
     }
     out.extend_from_slice(b",\"data\":");
     data(out, event);
@@ -83,7 +95,7 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
             string(out, reason);
             out.push(b'}');
         }
-        Body::NodeStatus { node_id, status } => {
+        Body::NodeStatus { node_id, status } | Body::FleetNode { node_id, status } => {
             out.extend_from_slice(b"{\"node_id\":");
             string(out, node_id);
             let _ = write!(out, ",\"status\":\"{}\"}}", status.as_str());
@@ -97,6 +109,25 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
             string(out, target);
             out.push(b'}');
         }
+        Body::NodeDiscovered { node_id, ip_address, service } => {
+            out.extend_from_slice(b"{\"node_id\":");
+            string(out, node_id);
+            let _ = write!(out, ",\"ip_address\":\"{ip_address}\",\"service\":");
+            string(out, service);
+            out.push(b'}');
+        }
+        Body::ClusterNode { cluster_id, node_id, ip_address, status, .. } => {
+            out.extend_from_slice(b"{\"cluster_id\":");
+            string(out, cluster_id);
+            out.extend_from_slice(b",\"node_id\":");
+            string(out, node_id);
+            out.extend_from_slice(b",\"ip_address\":");
+            string(out, ip_address);
+            let _ = write!(out, ",\"status\":\"{}\"}}", status.as_str());
+        }
+        Body::Alert { server_name, alert, .. } => super::chatops::alert_event(out, server_name, alert),
+        Body::Device { event, .. } => out.extend_from_slice(event.data.as_bytes()),
+        Body::Page { .. } => out.extend_from_slice(b"{}"),
         Body::Published { data, .. } => string(out, data),
     }
 }
@@ -162,7 +193,7 @@ pub fn push(out: &mut Vec<u8>, event: &Event) {
                  \"pin\":{number},\"value\":{value},\"timestamp\":\"{stamp}\"}},\"timestamp\":\"{stamp}\"}}"
             );
         }
-        Body::NodeStatus { node_id, status } => {
+        Body::NodeStatus { node_id, status } | Body::FleetNode { node_id, status } => {
             let _ = write!(out, "{{\"type\":\"node_status\",\"payload\":{{\"node_id\":{NODE_NUMBER},\"name\":");
             string(out, node_id);
             let _ = write!(
@@ -172,7 +203,7 @@ pub fn push(out: &mut Vec<u8>, event: &Event) {
             );
         }
         // No topic of the code dialect selects these.
-        Body::GpioLine { .. } | Body::GpioLease { .. } | Body::Log { .. } | Body::Published { .. } => {
+        _ => {
             out.extend_from_slice(b"{}");
         }
     }

@@ -19,6 +19,7 @@ pub fn encode(dialect: Dialect, event: &Event, out: &mut Vec<u8>) {
         Dialect::Events => events::event(out, event),
         Dialect::Code => events::push(out, event),
         Dialect::Endrpi => endrpi::event(out, event),
+        Dialect::Page => chatops::browser::news(out, event),
     });
 }
 

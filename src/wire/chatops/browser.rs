@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::read::{Fault, Read, fields, utf8};
 use super::write::Object;
 use super::{NoAuth, metrics, rest};
+use crate::types::event::{Body, Event, PageNews};
 use crate::types::fleet::{Alert, LogEntry, Sample, Secret};
 
 pub use super::server::{error, invalid, pong};
@@ -58,6 +59,17 @@ pub fn parse(message: &[u8]) -> Read<Said> {
 /// Appends the answer to a good token.
 pub fn auth_success(out: &mut Vec<u8>) {
     Object::typed(out, "auth_success").text("message", "Authenticated successfully").close();
+}
+
+/// Appends what a page hears of its server.
+pub fn news(out: &mut Vec<u8>, event: &Event) {
+    // The hub gives pages nothing else.
+    let Body::Page { server_id, news, .. } = &event.body else { return };
+    match news {
+        PageNews::Metrics(sample) => metrics(out, server_id, sample, event.at),
+        PageNews::Log(entry) => log(out, entry, event.at),
+        PageNews::Alert(raised) => alert(out, raised, event.at),
+    }
 }
 
 /// Appends a sample, in both forms at once. `at` is the time of sending.

@@ -19,6 +19,7 @@ pub mod rest;
 pub mod server;
 mod write;
 
+use crate::types::fleet::Alert;
 pub use protocol::Speech;
 pub use read::Fault;
 
@@ -30,6 +31,12 @@ pub const INVALID_KEY: &str = "Invalid or inactive API key";
 
 /// The documented form's word for reading a container's log, which the documentation leaves out.
 const LOGS_ACTION: &str = "logs";
+
+/// Appends the `data` of an alert's event on `/ws` and its like: the alert as in REST, and its server's name.
+pub(in crate::wire) fn alert_event(out: &mut Vec<u8>, server_name: &str, alert: &Alert) {
+    let object = write::Object::open(out).text("server_name", server_name);
+    object.with("alert", |out| rest::alert(out, alert)).close();
+}
 
 /// Why the first message of a socket is no authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,6 +53,8 @@ fn pushes_have_the_documented_members() {
         r#"{"type":"log","data":{"level":"info","message":"Log message","timestamp":"1970-01-01T00:00:00Z","source":"agent","component":null,"extra_data":null,"id":"i","server_id":"s"},"timestamp":"1970-01-01T00:00:00Z"}"#
     );
     let high = Alert {
+        cause: None,
+        threshold_id: None,
         id: "a".into(),
         server_id: "s".into(),
         kind: AlertKind::Cpu,

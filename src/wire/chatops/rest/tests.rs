@@ -21,6 +21,7 @@ fn invalid<T: std::fmt::Debug>(result: Result<T, Invalid>) -> String {
 #[test]
 fn models_have_their_members_in_order() {
     let owner = User {
+        role: crate::types::fleet::Role::Admin,
         id: ID.into(),
         email: "a@b.c".into(),
         username: "ann".into(),
@@ -37,6 +38,7 @@ fn models_have_their_members_in_order() {
     );
     assert_eq!(written(|out| access_token(out, "A")), r#"{"access_token":"A","token_type":"bearer"}"#);
     let pi = Server {
+        owner: None,
         id: ID.into(),
         name: "pi".into(),
         host: None,

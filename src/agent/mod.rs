@@ -1,0 +1,1 @@
+//! The agent: this device, connected to a hub.

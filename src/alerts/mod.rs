@@ -1,0 +1,1 @@
+//! Alerts: thresholds and what the daemon watches for by itself.

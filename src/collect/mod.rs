@@ -1,0 +1,1 @@
+//! A machine's sample: processor, memory, disks, interfaces, processes.

@@ -1,0 +1,1 @@
+//! The fleet: servers and their agents, as the hub knows them.

@@ -1,0 +1,1 @@
+//! mDNS: the daemon announces itself and finds others.

@@ -1,0 +1,1 @@
+//! Running a command: templates, limits, the whole process group.
