@@ -6,6 +6,7 @@
 mod access;
 mod defaults;
 mod gpio;
+mod hub;
 mod listen;
 mod load;
 mod pin_rules;
@@ -16,6 +17,7 @@ mod tls;
 mod validate;
 
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
+pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
 
@@ -50,6 +52,7 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub hub: Hub,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }
