@@ -7,6 +7,7 @@ pub mod debug;
 pub mod event;
 pub mod fleet;
 pub mod line;
+pub mod mac;
 pub mod output;
 pub mod reading;
 pub mod token;
