@@ -8,6 +8,7 @@ pub mod event;
 pub mod fingerprint;
 pub mod fleet;
 pub mod line;
+pub mod mac;
 pub mod output;
 pub mod reading;
 pub mod token;
