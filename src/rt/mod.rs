@@ -6,5 +6,4 @@ pub mod clock;
 pub mod memory;
 pub mod process;
 pub mod random;
-pub mod random;
 pub mod worker;

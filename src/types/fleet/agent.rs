@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::NodeFacts;
+
 /// Everything an agent told with its authentication; ChatOps' agents tell nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentInfo {
@@ -16,19 +18,4 @@ pub struct AgentInfo {
     /// Streams of records it still has, of this run and of earlier ones.
     pub streams: Vec<Arc<str>>,
     pub node: Option<NodeFacts>,
-}
-
-/// The machine an agent runs on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeFacts {
-    pub ip_address: Option<String>,
-    pub mac_address: Option<String>,
-    pub model: Option<String>,
-    pub architecture: Option<String>,
-    pub serial_number: Option<String>,
-    pub cpu_cores: Option<u32>,
-    /// Bytes.
-    pub memory: Option<u64>,
-    pub os_version: Option<String>,
-    pub kernel_version: Option<String>,
 }
