@@ -19,21 +19,23 @@ mod servers;
 mod timer;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::alerts::Alerts;
 use crate::config;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
 use crate::store::Store;
-use crate::types::event::{Body, Event, NodeStatus};
+use crate::types::event::{Body, Event};
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Sample, Server};
 use orders::Pending;
 pub use records::Taken;
 pub use seat::Seat;
-pub use servers::Profile;
 use servers::Entry;
+pub use servers::Profile;
 use timer::Timer;
 
 /// The way to an agent. Nothing here waits; `false` where it cannot be said.
@@ -63,6 +65,21 @@ pub struct Errand {
     pub timeout: Duration,
 }
 
+/// Why something of the fleet was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FleetError {
+    #[error("there are {0} servers already, which is hub.servers")]
+    Full(usize),
+    #[error("no random numbers or no thread: {0}")]
+    System(String),
+}
+
+impl From<std::io::Error> for FleetError {
+    fn from(error: std::io::Error) -> FleetError {
+        FleetError::System(error.to_string())
+    }
+}
+
 /// How an order ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderEnd {
@@ -89,7 +106,9 @@ pub enum Change {
     /// It is new.
     Added,
     /// Its owner says something else of it; this was its name.
-    Changed { name: String },
+    Changed {
+        name: String,
+    },
     Removed,
     /// Its agent has come, or another one in its place.
     Connected(Box<AgentInfo>),
@@ -105,8 +124,10 @@ type Listener = Box<dyn Fn(&Server, &Change) + Send + Sync>;
 pub struct Fleet {
     hub: Arc<Hub>,
     store: Arc<Store>,
+    alerts: Arc<Alerts>,
     limits: config::Hub,
     servers: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
+    seats: AtomicU64,
     pending: Pending,
     timer: Timer,
     listeners: RwLock<Vec<Listener>>,
@@ -118,10 +139,17 @@ impl Fleet {
     ///
     /// # Errors
     /// No thread to be had.
-    pub fn start(hub: Arc<Hub>, store: Arc<Store>, limits: config::Hub) -> std::io::Result<Arc<Fleet>> {
+    pub fn start(
+        limits: config::Hub,
+        hub: Arc<Hub>,
+        store: Arc<Store>,
+        alerts: Arc<Alerts>,
+    ) -> Result<Arc<Fleet>, FleetError> {
         let fleet = Arc::new(Fleet {
             hub,
             store,
+            alerts,
+            seats: AtomicU64::new(1),
             pending: Pending::new(limits.orders_per_server, limits.orders),
             limits,
             servers: RwLock::default(),
@@ -165,9 +193,7 @@ impl Fleet {
         }
     }
 
-    /// Leaves the news of a server's status with the hub; the caller combines.
-    fn announce(&self, name: &str, status: NodeStatus) {
-        let body = Body::FleetNode { node_id: name.into(), status };
-        self.hub.publish(Event { at: clock::wall(), body });
+    fn next_seat(&self) -> u64 {
+        self.seats.fetch_add(1, Ordering::Relaxed)
     }
 }

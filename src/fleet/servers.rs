@@ -1,8 +1,8 @@
 //! The table of servers: in memory, and written through to the store.
 
+use super::seat::Seated;
 use super::*;
 use crate::types::fleet::{Health, ServerStatus};
-use super::seat::Seated;
 
 /// What its owner says of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,10 +68,10 @@ impl Fleet {
     }
 
     /// Makes a server. `owner` is a user's id; `None`: it belongs to the administrators.
-    pub fn add(&self, owner: Option<String>, profile: Profile) -> Server {
+    pub fn add(&self, owner: Option<String>, profile: Profile) -> Result<Server, FleetError> {
         let now = clock::wall();
         let server = Server {
-            id: crate::rt::random::uuid().unwrap_or_default(),
+            id: crate::rt::random::uuid()?,
             owner,
             name: profile.name,
             host: profile.host,
@@ -88,7 +88,7 @@ impl Fleet {
         let entry = Arc::new(Entry { id: Arc::clone(&id), state: Mutex::new(state) });
         self.servers.write().unwrap_or_else(PoisonError::into_inner).insert(id, entry);
         self.tell(&server, &Change::Added);
-        server
+        Ok(server)
     }
 
     /// Its latest sample, if there is one.
