@@ -1,10 +1,11 @@
 //! The keys in the database: one statement per purpose.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::db::Db;
+use super::time::{millis, moment};
 use crate::auth::{Digest, KeyId, Minted, Record};
 
 /// A key as the database holds it.
@@ -121,15 +122,4 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
         last_used: time("last_used")?,
         revoked_at: time("revoked_at")?,
     }))
-}
-
-fn millis(at: SystemTime) -> i64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A time that no clock can hold (only somebody else's hand writes one) counts as long ago: an expiry then has passed.
-fn moment(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
