@@ -9,5 +9,6 @@ pub mod fleet;
 pub mod line;
 pub mod output;
 pub mod reading;
+pub mod rights;
 pub mod token;
 pub mod topic;
