@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tiny_http::{Method, Request, Server};
 
+use crate::alerts::Alerts;
 use crate::auth::{self, Gate, Shown};
 use crate::config;
 use crate::dispatch::Desk;
@@ -42,6 +43,7 @@ pub struct Rooms {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub store: Arc<Store>,
+    pub alerts: Arc<Alerts>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
     pub node_id: String,

@@ -5,8 +5,10 @@
 pub mod caller;
 pub mod debug;
 pub mod event;
+pub mod fingerprint;
 pub mod fleet;
 pub mod line;
+pub mod mac;
 pub mod output;
 pub mod reading;
 pub mod rights;
