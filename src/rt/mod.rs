@@ -5,4 +5,5 @@
 pub mod clock;
 pub mod memory;
 pub mod process;
+pub mod random;
 pub mod worker;
