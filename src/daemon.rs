@@ -10,6 +10,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
@@ -96,6 +97,7 @@ struct Daemon {
     hub: Arc<Hub>,
     desk: Arc<Desk>,
     store: Arc<Store>,
+    alerts: Arc<Alerts>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -147,6 +149,7 @@ impl Daemon {
         log::info!("GPIO backend '{}': {}", backend.name, backend.why);
         let telemetry = Arc::new(Telemetry::new(&config.root, &config.telemetry));
         let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style, config.debug_actions));
+        let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
@@ -156,6 +159,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             store: Arc::clone(&store),
+            alerts: Arc::clone(&alerts),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
             node_id: config.node_id.clone(),
@@ -189,7 +193,7 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         })?;
-        let daemon = Daemon { node_id, hub, desk, store, shared, http, tls, door, listeners };
+        let daemon = Daemon { node_id, hub, desk, store, alerts, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -228,6 +232,7 @@ impl Daemon {
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
+        self.alerts.stop(STEP);
         self.hub.stop(STEP);
         self.store.stop(STEP);
         self.shared.flusher.stop(STEP);

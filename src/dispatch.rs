@@ -85,7 +85,7 @@ impl Desk {
     /// A new caller: a session, which says goodbye with [`Desk::gone`].
     pub fn caller(&self, name: impl Into<Arc<str>>) -> Caller {
         let id = CallerId(self.callers.fetch_add(1, Ordering::Relaxed));
-        Caller { id: Some(id), name: name.into() }
+        Caller { id: Some(id), name: name.into(), rights: None }
     }
 
     /// A session has ended.

@@ -4,6 +4,7 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod alerts;
 mod defaults;
 mod gpio;
 mod listen;
@@ -15,6 +16,7 @@ mod source;
 mod tls;
 mod validate;
 
+pub use alerts::Alerts;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
@@ -50,6 +52,7 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub alerts: Alerts,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }

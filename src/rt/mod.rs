@@ -6,4 +6,5 @@ pub mod clock;
 pub mod kernel_clock;
 pub mod memory;
 pub mod process;
+pub mod random;
 pub mod worker;
