@@ -118,7 +118,7 @@ impl Fleet {
     }
 
     /// Ends what this agent has not answered.
-    fn end_orders(&self, seat: u64) {
+    pub(super) fn end_orders(&self, seat: u64) {
         for done in self.pending.of_seat(seat) {
             done(OrderEnd::Gone);
         }

@@ -91,6 +91,48 @@ impl Fleet {
         Ok(server)
     }
 
+    /// Lets its owner say something else of a server. `None`: there is no such server.
+    ///
+    /// # Errors
+    /// The store's; nothing has changed then.
+    pub fn change(&self, id: &str, change: impl FnOnce(&mut Profile)) -> Result<Option<Server>, FleetError> {
+        let Some(entry) = self.entry(id) else { return Ok(None) };
+        let (server, name) = {
+            let mut state = entry.lock();
+            let Server { name, host, port, metadata, .. } = state.server.clone();
+            let mut profile = Profile { name: name.clone(), host, port, metadata };
+            change(&mut profile);
+            let Profile { name: new, host, port, metadata } = profile;
+            state.server =
+                Server { name: new, host, port, metadata, updated_at: clock::wall(), ..state.server.clone() };
+            (state.shown(), name)
+        };
+        self.tell(&server, &Change::Changed { name });
+        Ok(Some(server))
+    }
+
+    /// Removes a server, its agent's seat and everything kept of it. `false`: there was none.
+    ///
+    /// # Errors
+    /// The store's; nothing has changed then.
+    pub fn remove(&self, id: &str) -> Result<bool, FleetError> {
+        let Some(entry) = self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(id) else {
+            return Ok(false);
+        };
+        let (server, seated) = {
+            let mut state = entry.lock();
+            state.removed = true;
+            (state.shown(), state.seated.take())
+        };
+        if let Some(seated) = seated {
+            seated.link.removed();
+            self.end_orders(seated.number);
+        }
+        self.alerts.removed(id);
+        self.tell(&server, &Change::Removed);
+        Ok(true)
+    }
+
     /// Its latest sample, if there is one.
     pub fn latest(&self, id: &str) -> Option<Arc<Sample>> {
         self.entry(id)?.lock().latest.clone()
