@@ -4,6 +4,8 @@
 //! or as the second WebSocket subprotocol after `bearer`. A wrong header is not rescued by a right query
 //! (PiCloud's rule). Keys are never logged.
 
+mod accounts;
+mod inside;
 pub mod jwt;
 mod key;
 mod keys;
@@ -20,7 +22,9 @@ use crate::rt::clock;
 use crate::types::rights::Rights;
 
 pub use key::{Digest, KeyId, Minted, mint};
-pub use keys::{EXPIRED, Keys, Pass, REVOKED, Record};
+pub use accounts::{Account, Accounts, Bearer, Denied, Ticket};
+pub use inside::Pass;
+pub use keys::{EXPIRED, Keys, REVOKED, Record};
 pub use principal::Principal;
 
 /// Longest key taken, in bytes; a key file may not hold more.
