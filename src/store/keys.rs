@@ -1,11 +1,12 @@
 //! The keys in the database: one statement per purpose.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::db::Db;
+use super::time::{millis, moment};
 use crate::auth::{Digest, KeyId, Minted, Record};
 use crate::types::rights::Rights;
 
@@ -136,15 +137,4 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
         server_id: row.get::<_, Option<String>>("server_id")?.map(Arc::from),
         rights: Arc::new(Rights::from_kept(&row.get::<_, String>("scopes")?)),
     }))
-}
-
-fn millis(at: SystemTime) -> i64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A time that no clock can hold (only somebody else's hand writes one) counts as long ago: an expiry then has passed.
-fn moment(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
