@@ -33,7 +33,10 @@ pub struct Account {
 /// Not even the hash belongs in a log.
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account").field("user", &self.user).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Account")
+            .field("user", &self.user)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,11 +117,12 @@ struct Inner {
 }
 
 impl Accounts {
-    /// Takes what the store holds now, and turns out whose token is worth nothing any more.
-    pub fn replace(&self, accounts: Vec<Account>, ended: HashSet<Box<str>>, secret: Option<Secret>) {
+    /// Takes what the store holds now, and turns out whose token is worth nothing any more. `guarded` sticks: a user
+    /// who was removed does not open the door to everybody.
+    pub fn replace(&self, accounts: Vec<Account>, ended: HashSet<Box<str>>, secret: Option<Secret>, guarded: bool) {
         let out = {
             let mut inner = self.lock();
-            inner.guarded |= !accounts.is_empty();
+            inner.guarded |= guarded || !accounts.is_empty();
             // Those that have not changed stay where they are.
             let mut before = std::mem::take(&mut inner.accounts);
             let keep = |account: Account| match before.remove(&account.user.id) {
@@ -303,7 +307,7 @@ mod tests {
 
     fn with(accounts: &Accounts, list: Vec<Account>, ended: &[&str]) {
         let ended = ended.iter().map(|login| (*login).into()).collect();
-        accounts.replace(list, ended, Some(Secret::new([7; 32])));
+        accounts.replace(list, ended, Some(Secret::new([7; 32])), false);
     }
 
     #[test]

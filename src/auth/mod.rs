@@ -21,9 +21,9 @@ use crate::config::Auth;
 use crate::rt::clock;
 use crate::types::rights::Rights;
 
-pub use key::{Digest, KeyId, Minted, mint};
 pub use accounts::{Account, Accounts, Bearer, Denied, Ticket};
 pub use inside::Pass;
+pub use key::{Digest, KeyId, Minted, mint};
 pub use keys::{EXPIRED, Keys, REVOKED, Record};
 pub use principal::Principal;
 
@@ -176,6 +176,11 @@ impl Gate {
             Badge::Anybody | Badge::Configured => None,
             Badge::Stored(id) => Some(self.keys.enter(id, clock::wall(), turn_out)),
         }
+    }
+
+    /// Whether nobody decided who may come in.
+    pub fn is_undecided(&self) -> bool {
+        self.rule == Rule::WithKeys
     }
 
     /// Whether everybody is let in.
