@@ -9,6 +9,7 @@ mod key;
 mod keys;
 pub mod password;
 mod principal;
+pub mod proof;
 pub mod slow;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::config::Auth;
 use crate::rt::clock;
 use crate::types::rights::Rights;
 
-pub use key::{Digest, KeyId, Minted, mint};
+pub use key::{Digest, KeyId, Minted, mint, take_apart};
 pub use keys::{EXPIRED, Keys, Pass, REVOKED, Record};
 pub use principal::Principal;
 
