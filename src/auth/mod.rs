@@ -11,6 +11,7 @@ mod key;
 mod keys;
 pub mod password;
 mod principal;
+pub mod proof;
 pub mod slow;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::types::rights::Rights;
 
 pub use accounts::{Account, Accounts, Bearer, Denied, Ticket};
 pub use inside::Pass;
-pub use key::{Digest, KeyId, Minted, mint};
+pub use key::{Digest, KeyId, Minted, mint, take_apart};
 pub use keys::{EXPIRED, Keys, REVOKED, Record};
 pub use principal::Principal;
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Picloud, Session, SysfsBias, Telemetry};
+use super::{
+    Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias, Telemetry,
+};
 use crate::types::line::Pin;
 
 /// The port Endrpi's and PiCloud's clients expect.
@@ -36,6 +38,7 @@ impl Default for Config {
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
             alerts: Alerts::default(),
+            hub: Hub::default(),
             warnings: Vec::new(),
         }
     }

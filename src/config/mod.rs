@@ -7,6 +7,7 @@ mod access;
 mod alerts;
 mod defaults;
 mod gpio;
+mod hub;
 mod listen;
 mod load;
 mod pin_rules;
@@ -18,6 +19,7 @@ mod validate;
 
 pub use alerts::Alerts;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
+pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
 
@@ -53,6 +55,7 @@ pub struct Config {
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub alerts: Alerts,
+    pub hub: Hub,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }
