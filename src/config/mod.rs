@@ -4,7 +4,9 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod commands;
 mod defaults;
+mod docker;
 mod gpio;
 mod listen;
 mod load;
@@ -12,9 +14,12 @@ mod pin_rules;
 mod pins;
 mod raw;
 mod source;
+mod templates;
 mod tls;
 mod validate;
 
+pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
+pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
@@ -50,6 +55,8 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub commands: Commands,
+    pub docker: Docker,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }
