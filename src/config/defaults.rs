@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Picloud, Session, SysfsBias, Telemetry,
+    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias,
+    Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -39,6 +40,8 @@ impl Default for Config {
             telemetry: Telemetry::default(),
             commands: Commands::default(),
             docker: Docker::default(),
+            alerts: Alerts::default(),
+            hub: Hub::default(),
             warnings: Vec::new(),
         }
     }

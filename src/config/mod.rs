@@ -4,10 +4,12 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod alerts;
 mod commands;
 mod defaults;
 mod docker;
 mod gpio;
+mod hub;
 mod listen;
 mod load;
 mod pin_rules;
@@ -18,9 +20,11 @@ mod templates;
 mod tls;
 mod validate;
 
+pub use alerts::Alerts;
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
+pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
 
@@ -57,6 +61,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub commands: Commands,
     pub docker: Docker,
+    pub alerts: Alerts,
+    pub hub: Hub,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }

@@ -13,6 +13,7 @@
 //! thread stops reading until there is room, with a deadline).
 
 mod budget;
+pub mod client;
 mod flusher;
 mod outbox;
 mod reader;

@@ -20,9 +20,11 @@ use std::time::Duration;
 
 use tiny_http::{Method, Request, Server};
 
+use crate::alerts::Alerts;
 use crate::auth::{self, Gate, Shown};
 use crate::config;
 use crate::dispatch::Desk;
+use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
@@ -42,6 +44,8 @@ pub struct Rooms {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub store: Arc<Store>,
+    pub alerts: Arc<Alerts>,
+    pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
     pub node_id: String,
@@ -197,7 +201,7 @@ struct Asked {
 impl Asked {
     /// A request leaves nothing behind that could end with it.
     fn caller(&self) -> Caller {
-        Caller { id: None, name: self.peer.to_string().into() }
+        Caller { id: None, name: self.peer.to_string().into(), rights: None }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+mod agent;
 mod cluster;
 mod order;
 mod record;
 mod sample;
 
-pub use cluster::{Cluster, ClusterStatus, Node, NodeRole};
+pub use agent::AgentInfo;
+pub use cluster::{Cluster, ClusterState, ClusterStatus, Node, NodeFacts, NodeRole};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};
 pub use sample::{Container, Cpu, Disk, Interface, Point, Port, Process, Sample, Space, Traffic};

@@ -5,9 +5,12 @@
 pub mod caller;
 pub mod debug;
 pub mod event;
+pub mod fingerprint;
 pub mod fleet;
 pub mod line;
+pub mod mac;
 pub mod output;
 pub mod reading;
+pub mod rights;
 pub mod token;
 pub mod topic;

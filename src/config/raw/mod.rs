@@ -36,6 +36,7 @@ pub(super) struct File {
     pub telemetry: Telemetry,
     pub commands: Commands,
     pub docker: Docker,
+    pub hub: Hub,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,4 +110,18 @@ pub(super) struct Telemetry {
     pub vcgencmd: Option<PathBuf>,
     pub firmware_interval: Option<Period>,
     pub firmware_deadline: Option<Period>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Hub {
+    pub own_server: Option<bool>,
+    pub agent_silence: Option<Period>,
+    pub message_bytes: Option<Count>,
+    pub invalid_messages: Option<Count>,
+    pub order_timeout: Option<Period>,
+    pub order_timeout_max: Option<Period>,
+    pub orders_per_server: Option<Count>,
+    pub orders: Option<Count>,
+    pub servers: Option<Count>,
 }

@@ -1,0 +1,351 @@
+//! The way out: connections to other machines' ports, plain or TLS, for the client commands, an agent and webhooks.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use sha2::{Digest, Sha256};
+use tungstenite::http::Uri;
+
+use crate::types::fingerprint::Fingerprint;
+
+/// Where Debian, and so Raspberry Pi OS, keeps the certificate authorities the machine trusts.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Whom to believe.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The authorities this machine trusts.
+    System,
+    /// The certificates in this PEM file: as authorities, and each by itself.
+    Ca(PathBuf),
+    /// Exactly the server whose certificate or public key has this fingerprint, whatever name it has and whoever
+    /// signed it.
+    Pin(Fingerprint),
+}
+
+/// Why there is no connection, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("'{0}' is not a URL such as ws://127.0.0.1:9000")]
+    Url(String),
+    /// The file with certificates cannot be used.
+    #[error("{0}")]
+    Trust(String),
+    #[error("cannot find '{host}': {reason}")]
+    Unknown { host: String, reason: String },
+    #[error("cannot connect to {address}: {reason}")]
+    Refused { address: String, reason: String },
+    #[error("TLS with {peer}: {reason}")]
+    Tls {
+        peer: String,
+        reason: String,
+        /// The certificate is good, but nobody says whose it is.
+        untrusted: bool,
+        /// The other side speaks something else than TLS.
+        plain: bool,
+    },
+    #[error("no answer from {peer} within {}", humantime::format_duration(*.limit))]
+    Late { peer: String, limit: Duration },
+    #[error("connection to {peer} lost: {reason}")]
+    Lost { peer: String, reason: String },
+}
+
+/// Somebody's port, and how to reach it.
+#[derive(Clone)]
+pub struct Dial {
+    host: String,
+    port: u16,
+    /// What the URL says behind the port; without a `/` at its end.
+    prefix: String,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+}
+
+/// A connection, plain or TLS.
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Dial {
+    /// `url` begins with `ws://`, `wss://`, `http://` or `https://`; `timeout` holds for connecting, and then for each
+    /// read and write.
+    ///
+    /// # Errors
+    /// A URL or certificate file that cannot be used.
+    pub fn new(url: &str, trust: &Trust, timeout: Duration) -> Result<Dial, DialError> {
+        let bad = || DialError::Url(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| bad())?;
+        let secure = match uri.scheme_str() {
+            Some("wss" | "https") => true,
+            Some("ws" | "http") => false,
+            _ => return Err(bad()),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(bad)?.to_owned();
+        let port = match uri.port_u16() {
+            Some(port) => port,
+            // A port that is none must not silently become another server's.
+            None if !uri.authority().is_some_and(|authority| authority.as_str().ends_with(&host)) => return Err(bad()),
+            None if secure => 443,
+            None => 80,
+        };
+        let tls = secure.then(|| tls_config(trust)).transpose()?;
+        let prefix = uri.path_and_query().map_or("", |path| path.as_str()).trim_end_matches('/').to_owned();
+        Ok(Dial { host, port, prefix, tls, timeout })
+    }
+
+    /// Host and port, as for a `Host` header.
+    pub fn peer(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The URL's own path, without a `/` at its end: empty, or as `/prefix`; for a webhook, with its query.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Connects, and shakes hands where it is TLS.
+    ///
+    /// # Errors
+    /// Nobody there, or nobody who is trusted.
+    pub fn connect(&self) -> Result<Stream, DialError> {
+        let host = self.bare_host();
+        let unknown = |reason: String| DialError::Unknown { host: host.to_owned(), reason };
+        let addresses = (host, self.port).to_socket_addrs().map_err(|error| unknown(error.to_string()))?;
+        let mut last = unknown("it has no address".into());
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, self.timeout) {
+                Ok(stream) => return self.secure(stream),
+                Err(error) => {
+                    last = DialError::Refused { address: address.to_string(), reason: error.to_string() };
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// What an error on a connection of this way means.
+    pub fn lost(&self, error: &io::Error) -> DialError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                DialError::Late { peer: self.peer(), limit: self.timeout }
+            }
+            _ => DialError::Lost { peer: self.peer(), reason: error.to_string() },
+        }
+    }
+
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    fn secure(&self, stream: TcpStream) -> Result<Stream, DialError> {
+        let io = |error: io::Error| self.lost(&error);
+        stream.set_nodelay(true).map_err(io)?;
+        stream.set_read_timeout(Some(self.timeout)).map_err(io)?;
+        stream.set_write_timeout(Some(self.timeout)).map_err(io)?;
+        let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
+        let tls = |reason: String| {
+            // The second is what a self-signed certificate is called that is marked as an authority.
+            let untrusted = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| reason.contains(name));
+            let plain = reason.contains("InvalidContentType");
+            DialError::Tls { peer: self.peer(), reason, untrusted, plain }
+        };
+        let name = ServerName::try_from(self.bare_host().to_owned())
+            .map_err(|_| tls(format!("'{}' is no name a certificate could have", self.host)))?;
+        let connection = ClientConnection::new(Arc::clone(config), name).map_err(|error| tls(error.to_string()))?;
+        let mut stream = StreamOwned::new(connection, stream);
+        // Done here so that a certificate's fault is told as one, not as a broken handshake of what comes next.
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.lost(&error),
+                _ => tls(error.to_string()),
+            })?;
+        }
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+fn tls_config(trust: &Trust) -> Result<Arc<ClientConfig>, DialError> {
+    let bad = |error: rustls::Error| DialError::Trust(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::new(Verifier::new(trust, &provider)?);
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(bad)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Accepts a server that shows exactly what is pinned; all others are checked as usual, unless only a pin counts.
+#[derive(Debug)]
+struct Verifier {
+    certificates: Vec<CertificateDer<'static>>,
+    fingerprint: Option<Fingerprint>,
+    usual: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Verifier, DialError> {
+        let provider = Arc::clone(provider);
+        let trusted = match trust {
+            Trust::Pin(fingerprint) => {
+                let fingerprint = Some(*fingerprint);
+                return Ok(Verifier { certificates: Vec::new(), fingerprint, usual: None, provider });
+            }
+            Trust::Ca(file) => match certificates(file) {
+                Ok(trusted) if trusted.is_empty() => {
+                    return Err(DialError::Trust(format!("no PEM certificate in '{}'", file.display())));
+                }
+                Ok(trusted) => trusted,
+                Err(error) => {
+                    let file = file.display();
+                    return Err(DialError::Trust(format!("cannot read certificates from '{file}': {error}")));
+                }
+            },
+            // Without system certificates nothing is trusted, and the handshake will say so.
+            Trust::System => certificates(SYSTEM_ROOTS.as_ref()).unwrap_or_default(),
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(trusted.iter().cloned());
+        let usual = if roots.is_empty() {
+            None
+        } else {
+            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+            Some(usual.map_err(|error| DialError::Trust(error.to_string()))?)
+        };
+        // A certificate in one's own file is trusted by itself too: most self-signed ones are marked as an authority,
+        // which the usual check refuses for a server.
+        let certificates = if matches!(trust, Trust::Ca(_)) { trusted } else { Vec::new() };
+        Ok(Verifier { certificates, fingerprint: None, usual, provider })
+    }
+
+    fn has_fingerprint(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Some(wanted) = &self.fingerprint else { return false };
+        let is = |der: &[u8]| Sha256::digest(der)[..] == wanted.0;
+        is(certificate)
+            || ParsedCertificate::try_from(certificate).is_ok_and(|parsed| is(&parsed.subject_public_key_info()))
+    }
+}
+
+fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+    CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>)
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.certificates.iter().any(|pinned| pinned == end_entity) || self.has_fingerprint(end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        match &self.usual {
+            Some(usual) => usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            None if self.fingerprint.is_some() => {
+                let shown = Fingerprint(Sha256::digest(end_entity).into());
+                Err(rustls::Error::General(format!("the certificate is another one, with SHA-256 {shown}")))
+            }
+            None => Err(rustls::CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl Stream {
+    /// The socket below, for its limits and for waiting.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(buf),
+            Stream::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(buf),
+            Stream::Tls(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_with_its_prefix() {
+        let dial = |url: &str| Dial::new(url, &Trust::System, Duration::from_secs(1));
+        for (url, peer, prefix, secure) in [
+            ("ws://pi:1", "pi:1", "", false),
+            ("wss://hub.example/", "hub.example:443", "", true),
+            ("https://hub.example/pinwire/", "hub.example:443", "/pinwire", true),
+            ("http://[::1]:8080/a/b?c=d", "[::1]:8080", "/a/b?c=d", false),
+        ] {
+            let dial = dial(url).expect(url);
+            assert_eq!((dial.peer().as_str(), dial.prefix(), dial.is_secure()), (peer, prefix, secure), "{url}");
+        }
+        for url in ["", "pi:9000", "ftp://pi", "ws://", "ws://pi:99999", "ws://pi:x"] {
+            assert!(dial(url).is_err(), "{url}");
+        }
+    }
+}
