@@ -47,7 +47,7 @@ const MIGRATIONS: [&str; 2] = [
          until INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE servers (
-         number INTEGER PRIMARY KEY,
+         number INTEGER PRIMARY KEY AUTOINCREMENT,
          id TEXT NOT NULL UNIQUE,
          owner TEXT,
          name TEXT NOT NULL,
