@@ -161,10 +161,17 @@ fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
         "/info" if !verdict.admitted() => return Err(Refusal::text(401, "Invalid API Key\n")),
         "/info" => Kind::Info,
         "/echo" if door.limits.debug_echo && verdict.admitted() => Kind::Echo,
+        // An agent says who it is in its first message, and nobody else has business here.
+        "/api/v1/agents/ws" => {
+            let kind = Kind::Agent { user_agent: head.user_agent.clone() };
+            return Ok(Route::Socket(Visit { kind, badge: None }, answer_upgrade(upgrade)?));
+        }
         path => {
             return Err(Refusal::json(
                 404,
-                &format!("no WebSocket at '{path}'; there are /, /ws, /subscribe, /publish and /info"),
+                &format!(
+                    "no WebSocket at '{path}'; there are /, /ws, /subscribe, /publish, /info and /api/v1/agents/ws"
+                ),
             ));
         }
     };

@@ -9,6 +9,7 @@ mod outcome;
 use std::time::SystemTime;
 
 use super::read::{Fault, Read, fields, utf8};
+use super::write::Object;
 use super::{limit, metrics};
 use crate::types::fleet::{ClockState, LogLevel, LogLine, LogSource, Outcome, Protocol, Sample, Stamp};
 use crate::types::topic::MAX_TOPIC_BYTES;
@@ -165,6 +166,13 @@ fn log_line(text: &str) -> Read<LogLine> {
         source: source.word(LogSource::WORDS, |word| LogSource::from_word(&word.to_ascii_lowercase()))?,
         component: component.text(limit::LINE_BYTES)?,
     })
+}
+
+/// The `data` of the event that tells of a piece of a running command's output.
+pub fn output_event(id: &str, offset: u64, chunk: &str) -> Box<str> {
+    let mut out = Vec::new();
+    Object::open(&mut out).text("command_id", id).shown("offset", offset).text("chunk", chunk).close();
+    String::from_utf8(out).unwrap_or_default().into()
 }
 
 #[cfg(test)]
