@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias, Telemetry,
+    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias,
+    Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -37,6 +38,8 @@ impl Default for Config {
             picloud: Picloud { info_interval: Duration::from_secs(5) },
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
+            commands: Commands::default(),
+            docker: Docker::default(),
             alerts: Alerts::default(),
             hub: Hub::default(),
             warnings: Vec::new(),

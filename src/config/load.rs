@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
-use super::{access, listen, pins, raw, tls, validate};
+use super::{access, docker, listen, pins, raw, templates, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,8 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+    templates::commands(&mut config.commands, &written)?;
+    docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
     validate::check(&config, &source)?;
     Ok(config)
@@ -205,7 +207,7 @@ pub(super) fn set_count(target: &mut usize, written: Option<raw::Count>) {
     }
 }
 
-fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
+pub(super) fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
     if let Some(period) = written {
         *target = period.0;
     }
