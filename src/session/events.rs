@@ -192,7 +192,6 @@ fn code_topic(topic: &str) -> Option<Pattern> {
     let pattern = match topic {
         "gpio" => "gpio.state.changed",
         "nodes" => STATUS,
-        // A daemon by itself is in no cluster, so nothing comes of it; the subscription itself is in order.
         "clusters" => "cluster.status.changed",
         _ => return None,
     };

@@ -153,8 +153,9 @@ const MIGRATIONS: [&str; 2] = [
      CREATE TABLE nodes (
          id INTEGER PRIMARY KEY AUTOINCREMENT,
          name TEXT NOT NULL UNIQUE,
-         ip_address TEXT UNIQUE,
-         mac_address TEXT UNIQUE,
+         -- Neither is unique: two networks may use the same addresses, and machines are cloned.
+         ip_address TEXT,
+         mac_address TEXT,
          status TEXT NOT NULL,
          role TEXT NOT NULL,
          architecture TEXT,

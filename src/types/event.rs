@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::types::fleet::{Alert, AlertChange, DeviceEvent, LogEntry, Sample};
+use crate::types::fleet::{Alert, AlertChange, ClusterState, DeviceEvent, LogEntry, Sample};
 use crate::types::line::{Bias, Direction, Level, Pin};
 
 /// One event, made once and shared by everyone who sends it on.
@@ -26,11 +26,13 @@ pub enum Body {
     /// This device changed its own state.
     NodeStatus { node_id: Arc<str>, status: NodeStatus },
     /// Another device of the fleet is in another state.
-    FleetNode { node_id: Arc<str>, status: NodeStatus },
+    FleetNode { number: u32, node_id: Arc<str>, ip_address: Box<str>, status: NodeStatus },
     /// A machine was seen on the network that nobody knew.
-    NodeDiscovered { node_id: Arc<str>, ip_address: std::net::IpAddr, service: Box<str> },
+    NodeDiscovered { node_id: Arc<str>, ip_address: std::net::IpAddr },
     /// A node has become, or is no longer, part of a cluster.
     ClusterNode { added: bool, cluster_id: Arc<str>, node_id: Arc<str>, ip_address: Box<str>, status: NodeStatus },
+    /// A cluster's status, or how many of its nodes are ready, has changed.
+    Cluster(ClusterState),
     /// An alert was raised, acknowledged or resolved.
     Alert { change: AlertChange, server_name: Arc<str>, alert: Arc<Alert> },
     /// An agent handed over an event of its device; the topic is `agent.<name>.<its topic>`.
@@ -192,6 +194,7 @@ impl Event {
             Body::NodeDiscovered { .. } => "node.discovered",
             Body::ClusterNode { added: true, .. } => "cluster.node.added",
             Body::ClusterNode { added: false, .. } => "cluster.node.removed",
+            Body::Cluster(_) => "cluster.status.changed",
             Body::Alert { change: AlertChange::Created, .. } => "system.alert.created",
             Body::Alert { change: AlertChange::Acknowledged, .. } => "system.alert.acknowledged",
             Body::Alert { change: AlertChange::Resolved, .. } => "system.alert.resolved",

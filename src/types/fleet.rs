@@ -7,7 +7,7 @@ mod order;
 mod record;
 mod sample;
 
-pub use cluster::{Cluster, ClusterStatus, Node, NodeRole};
+pub use cluster::{Cluster, ClusterState, ClusterStatus, Node, NodeFacts, NodeRole};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};
 pub use sample::{Container, Cpu, Disk, Interface, Point, Port, Process, Sample, Space, Traffic};

@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 
 use super::picloud::string;
 use super::time;
-use crate::types::event::{Body, Edges, Event, LineChange};
+use crate::types::event::{Body, Edges, Event, LineChange, NodeStatus};
 use crate::types::line::{Level, Pin};
 
-/// Ids in the code dialect are numbers. A daemon by itself is node 1 of its own.
+/// Ids in the code dialect are numbers. This device is node 1 of its own table of nodes.
 const NODE_NUMBER: u32 = 1;
 
 /// Appends an event in the documented envelope.
@@ -43,6 +43,10 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
         Body::ClusterNode { cluster_id, .. } => {
             out.extend_from_slice(b",\"cluster_id\":");
             string(out, cluster_id);
+        }
+        Body::Cluster(state) => {
+            out.extend_from_slice(b",\"cluster_id\":");
+            string(out, &state.name);
         }
         Body::Alert { alert, .. } => {
             out.extend_from_slice(b",\"server_id\":");
@@ -95,7 +99,7 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
             string(out, reason);
             out.push(b'}');
         }
-        Body::NodeStatus { node_id, status } | Body::FleetNode { node_id, status } => {
+        Body::NodeStatus { node_id, status } | Body::FleetNode { node_id, status, .. } => {
             out.extend_from_slice(b"{\"node_id\":");
             string(out, node_id);
             let _ = write!(out, ",\"status\":\"{}\"}}", status.as_str());
@@ -109,21 +113,29 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
             string(out, target);
             out.push(b'}');
         }
-        Body::NodeDiscovered { node_id, ip_address, service } => {
+        Body::NodeDiscovered { node_id, ip_address } => {
             out.extend_from_slice(b"{\"node_id\":");
             string(out, node_id);
-            let _ = write!(out, ",\"ip_address\":\"{ip_address}\",\"service\":");
-            string(out, service);
-            out.push(b'}');
+            let _ = write!(out, ",\"ip_address\":\"{ip_address}\"}}");
         }
-        Body::ClusterNode { cluster_id, node_id, ip_address, status, .. } => {
+        Body::ClusterNode { added, cluster_id, node_id, ip_address, status } => {
             out.extend_from_slice(b"{\"cluster_id\":");
             string(out, cluster_id);
             out.extend_from_slice(b",\"node_id\":");
             string(out, node_id);
-            out.extend_from_slice(b",\"ip_address\":");
-            string(out, ip_address);
-            let _ = write!(out, ",\"status\":\"{}\"}}", status.as_str());
+            // What the document prints of either.
+            if *added {
+                out.extend_from_slice(b",\"ip_address\":");
+                string(out, ip_address);
+                let _ = write!(out, ",\"status\":\"{}\"", status.as_str());
+            }
+            out.push(b'}');
+        }
+        Body::Cluster(state) => {
+            out.extend_from_slice(b"{\"cluster_id\":");
+            string(out, &state.name);
+            let (status, ready, total) = (state.status.as_str(), state.nodes_ready, state.nodes_total);
+            let _ = write!(out, ",\"status\":\"{status}\",\"nodes_ready\":{ready},\"nodes_total\":{total}}}");
         }
         Body::Alert { server_name, alert, .. } => super::chatops::alert_event(out, server_name, alert),
         Body::Device { event, .. } => out.extend_from_slice(event.data.as_bytes()),
@@ -178,7 +190,7 @@ fn list<T>(out: &mut Vec<u8>, items: &[T], each: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b']');
 }
 
-/// Appends the push of Pi-Controller's code for an event: `gpio_reading` or `node_status`.
+/// Appends the push of Pi-Controller's code for an event: `gpio_reading`, `node_status` or `cluster_status`.
 pub fn push(out: &mut Vec<u8>, event: &Event) {
     let mut stamp = Vec::new();
     time::write_nanos(&mut stamp, event.at);
@@ -193,13 +205,18 @@ pub fn push(out: &mut Vec<u8>, event: &Event) {
                  \"pin\":{number},\"value\":{value},\"timestamp\":\"{stamp}\"}},\"timestamp\":\"{stamp}\"}}"
             );
         }
-        Body::NodeStatus { node_id, status } | Body::FleetNode { node_id, status } => {
-            let _ = write!(out, "{{\"type\":\"node_status\",\"payload\":{{\"node_id\":{NODE_NUMBER},\"name\":");
-            string(out, node_id);
+        Body::NodeStatus { node_id, status } => node_push(out, NODE_NUMBER, node_id, "", *status, &stamp),
+        Body::FleetNode { number, node_id, ip_address, status } => {
+            node_push(out, *number, node_id, ip_address, *status, &stamp);
+        }
+        Body::Cluster(state) => {
+            let _ = write!(out, "{{\"type\":\"cluster_status\",\"payload\":{{\"cluster_id\":{},\"name\":", state.id);
+            string(out, &state.name);
+            let (status, ready, total) = (state.status.as_str(), state.nodes_ready, state.nodes_total);
             let _ = write!(
                 out,
-                ",\"status\":\"{}\",\"ip_address\":\"\",\"timestamp\":\"{stamp}\"}},\"timestamp\":\"{stamp}\"}}",
-                status.as_str()
+                ",\"status\":\"{status}\",\"nodes_ready\":{ready},\"nodes_total\":{total},\
+                 \"timestamp\":\"{stamp}\"}},\"timestamp\":\"{stamp}\"}}"
             );
         }
         // No topic of the code dialect selects these.
@@ -207,6 +224,14 @@ pub fn push(out: &mut Vec<u8>, event: &Event) {
             out.extend_from_slice(b"{}");
         }
     }
+}
+
+fn node_push(out: &mut Vec<u8>, number: u32, name: &str, ip_address: &str, status: NodeStatus, stamp: &str) {
+    let _ = write!(out, "{{\"type\":\"node_status\",\"payload\":{{\"node_id\":{number},\"name\":");
+    string(out, name);
+    let _ = write!(out, ",\"status\":\"{}\",\"ip_address\":", status.as_str());
+    string(out, ip_address);
+    let _ = write!(out, ",\"timestamp\":\"{stamp}\"}},\"timestamp\":\"{stamp}\"}}");
 }
 
 /// Appends the welcome, or the answer to `ping`. The empty `data` makes it fit the documented envelope too.

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::words;
+use crate::types::event::NodeStatus;
 
 words! {
     ClusterStatus {
@@ -33,25 +34,42 @@ pub struct Cluster {
     pub updated_at: SystemTime,
 }
 
-/// A machine of the fleet, or one that was only seen on the network.
+/// How a cluster is, with what its members come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct ClusterState {
     pub id: u32,
-    /// The `node_id` of events.
     pub name: String,
+    pub status: ClusterStatus,
+    pub nodes_ready: usize,
+    pub nodes_total: usize,
+}
+
+/// What a machine says of itself, or is known to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
     pub ip_address: Option<String>,
+    /// As written; see [`Mac`](crate::types::mac::Mac) for what it means.
     pub mac_address: Option<String>,
-    pub status: crate::types::event::NodeStatus,
-    pub role: NodeRole,
     pub architecture: Option<String>,
     pub model: Option<String>,
     pub serial_number: Option<String>,
     pub cpu_cores: Option<u32>,
     /// Bytes.
     pub memory: Option<u64>,
-    pub cluster_id: Option<u32>,
     pub os_version: Option<String>,
     pub kernel_version: Option<String>,
+}
+
+/// A machine of the fleet, or one that was only seen on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub id: u32,
+    /// The `node_id` of events.
+    pub name: String,
+    pub status: NodeStatus,
+    pub role: NodeRole,
+    pub facts: NodeFacts,
+    pub cluster_id: Option<u32>,
     /// The server whose agent runs on it.
     pub server_id: Option<String>,
     pub last_seen: Option<SystemTime>,

@@ -1,7 +1,8 @@
 //! The exact text of events, and what clients of `/ws` send.
 
 use super::*;
-use crate::types::event::{LineChangeKind, NodeStatus};
+use crate::types::event::LineChangeKind;
+use crate::types::fleet::{ClusterState, ClusterStatus};
 
 const AT: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -28,6 +29,26 @@ fn documented_events_carry_their_ids_in_both_places() {
     assert_eq!(
         text(|out| event(out, &status)),
         r#"{"type":"node.status.changed","timestamp":"1970-01-01T00:00:00.000Z","node_id":"pi","data":{"node_id":"pi","status":"ready"}}"#
+    );
+    let seen = Body::NodeDiscovered { node_id: "pi-new".into(), ip_address: [192, 168, 1, 110].into() };
+    assert_eq!(
+        text(|out| event(out, &Event { at: AT, body: seen })),
+        r#"{"type":"node.discovered","timestamp":"1970-01-01T00:00:00.000Z","node_id":"pi-new","data":{"node_id":"pi-new","ip_address":"192.168.1.110"}}"#
+    );
+    let member = |added| Body::ClusterNode {
+        added,
+        cluster_id: "cluster-1".into(),
+        node_id: "pi-worker-03".into(),
+        ip_address: "192.168.1.103".into(),
+        status: NodeStatus::Provisioning,
+    };
+    assert_eq!(
+        text(|out| event(out, &Event { at: AT, body: member(true) })),
+        r#"{"type":"cluster.node.added","timestamp":"1970-01-01T00:00:00.000Z","cluster_id":"cluster-1","data":{"cluster_id":"cluster-1","node_id":"pi-worker-03","ip_address":"192.168.1.103","status":"provisioning"}}"#
+    );
+    assert_eq!(
+        text(|out| event(out, &Event { at: AT, body: member(false) })),
+        r#"{"type":"cluster.node.removed","timestamp":"1970-01-01T00:00:00.000Z","cluster_id":"cluster-1","data":{"cluster_id":"cluster-1","node_id":"pi-worker-03"}}"#
     );
     let resource: Arc<str> = "relay".into();
     let pin = Pin::new(17).expect("a pin");
@@ -61,6 +82,22 @@ fn pushes_of_the_code_dialect_have_its_payloads() {
     let status: serde_json::Value = serde_json::from_str(&text(|out| push(out, &status))).expect("JSON");
     assert_eq!(status["payload"]["name"], "pi");
     assert_eq!(status["payload"]["status"], "stopping");
+    let body = Body::FleetNode {
+        number: 7,
+        node_id: "pi-2".into(),
+        ip_address: "10.0.0.2".into(),
+        status: NodeStatus::Offline,
+    };
+    assert_eq!(
+        text(|out| push(out, &Event { at: AT, body })),
+        r#"{"type":"node_status","payload":{"node_id":7,"name":"pi-2","status":"offline","ip_address":"10.0.0.2","timestamp":"1970-01-01T00:00:00.000000000Z"},"timestamp":"1970-01-01T00:00:00.000000000Z"}"#
+    );
+    let status = ClusterStatus::Degraded;
+    let body = Body::Cluster(ClusterState { id: 3, name: "lab".into(), status, nodes_ready: 1, nodes_total: 2 });
+    assert_eq!(
+        text(|out| push(out, &Event { at: AT, body })),
+        r#"{"type":"cluster_status","payload":{"cluster_id":3,"name":"lab","status":"degraded","nodes_ready":1,"nodes_total":2,"timestamp":"1970-01-01T00:00:00.000000000Z"},"timestamp":"1970-01-01T00:00:00.000000000Z"}"#
+    );
     let metrics = text(|out| system_metrics(out, 12.34, 50.0, 9, AT));
     assert!(metrics.contains(r#""cpu_usage":12.3,"memory_usage":50.0,"goroutines":9"#), "{metrics}");
 }
