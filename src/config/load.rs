@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Session, Telemetry};
-use super::{access, listen, pins, raw, tls, validate};
+use super::{access, alerts, listen, pins, raw, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+    alerts::alerts(&mut config.alerts, &written)?;
     validate::check(&config, &source)?;
     Ok(config)
 }
@@ -192,7 +193,7 @@ pub(super) fn set_count(target: &mut usize, written: Option<raw::Count>) {
     }
 }
 
-fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
+pub(super) fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
     if let Some(period) = written {
         *target = period.0;
     }

@@ -16,7 +16,7 @@ mod source;
 mod tls;
 mod validate;
 
-pub use alerts::Alerts;
+pub use alerts::{Alerts, Blank, Notifier, Piece, Webhook};
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
