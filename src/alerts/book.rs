@@ -328,3 +328,6 @@ impl Book {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

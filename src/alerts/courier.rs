@@ -69,7 +69,10 @@ impl Couriers {
             let webhook = Webhook::new(config)?;
             let (queue, stop) = (Queue::new(), stop.clone());
             queues.push(queue.clone());
-            workers.push(Worker::spawn("alerts-web", move || queue.serve(&stop, |it| post(&webhook, it, &stop))).map_err(text)?);
+            workers.push(
+                Worker::spawn("alerts-web", move || queue.serve(&stop, |it| post(&webhook, it, &stop)))
+                    .map_err(text)?,
+            );
         }
         if let Some(config) = config.command.clone() {
             let (queue, stop, ending) = (Queue::new(), stop.clone(), Arc::clone(&ending));

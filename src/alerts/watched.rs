@@ -147,8 +147,7 @@ impl Watched {
         for disk in disks {
             let Some(percent) = rules::fullness(disk) else { continue };
             let critical = of(&disk.path, Severity::Critical);
-            let was_critical =
-                self.built_in.iter().any(|(known, case)| *known == critical && !case.watch.is_idle());
+            let was_critical = self.built_in.iter().any(|(known, case)| *known == critical && !case.watch.is_idle());
             let says = rules::disk_says(percent, limits, was_critical);
             for ((severity, limit), says) in LEVELS.into_iter().zip(limits).zip(says) {
                 self.built_in(desk, of(&disk.path, severity), says, Patience::default(), || {

@@ -55,14 +55,14 @@ impl std::fmt::Debug for Webhook {
 pub struct Notifier {
     /// An absolute path.
     pub program: PathBuf,
-    pub arguments: Vec<Vec<Piece>>,
+    pub arguments: Vec<Vec<Part>>,
     /// How long one run may take.
     pub timeout: Duration,
 }
 
 /// A piece of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum Part {
     Text(String),
     Blank(Blank),
 }
@@ -180,15 +180,13 @@ fn check_url(url: &str, source: &Source) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn notifier(
-    program: &str,
-    arguments: &[String],
-    timeout: Duration,
-    source: &Source,
-) -> Result<Notifier, ConfigError> {
+fn notifier(program: &str, arguments: &[String], timeout: Duration, source: &Source) -> Result<Notifier, ConfigError> {
     let place = || source.at("alerts.command");
     if !program.starts_with('/') || program.contains('\0') {
-        return Err(ConfigError::new(place(), format_args!("{program:?} is not an absolute path, write the whole one")));
+        return Err(ConfigError::new(
+            place(),
+            format_args!("{program:?} is not an absolute path, write the whole one"),
+        ));
     }
     if arguments.len() >= MAX_ARGUMENTS {
         return Err(ConfigError::new(place(), format_args!("has more than {MAX_ARGUMENTS} words")));
@@ -199,7 +197,7 @@ fn notifier(
 }
 
 /// Takes an argument apart at its `{word}`s; other braces are text.
-fn pieces(argument: &str) -> Result<Vec<Piece>, String> {
+fn pieces(argument: &str) -> Result<Vec<Part>, String> {
     if argument.contains('\0') {
         return Err("has a NUL character in it, which no program can be given".into());
     }
@@ -207,9 +205,9 @@ fn pieces(argument: &str) -> Result<Vec<Piece>, String> {
     let mut rest = argument;
     while let Some((before, behind)) = rest.split_once('{') {
         text.push_str(before);
-        let word = behind.split_once('}').filter(|(word, _)| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        });
+        let word = behind
+            .split_once('}')
+            .filter(|(word, _)| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
         let Some((word, after)) = word else {
             text.push('{');
             rest = behind;
@@ -220,14 +218,14 @@ fn pieces(argument: &str) -> Result<Vec<Piece>, String> {
             return Err(format!("{{{word}}} is not known, there are {}", known.join(", ")));
         };
         if !text.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut text)));
+            pieces.push(Part::Text(std::mem::take(&mut text)));
         }
-        pieces.push(Piece::Blank(*blank));
+        pieces.push(Part::Blank(*blank));
         rest = after;
     }
     text.push_str(rest);
     if !text.is_empty() {
-        pieces.push(Piece::Text(text));
+        pieces.push(Part::Text(text));
     }
     Ok(pieces)
 }

@@ -76,8 +76,7 @@ impl Store {
         server_id: Option<&str>,
         mut visit: impl FnMut(KeptAlert) -> bool,
     ) -> Result<(), StoreError> {
-        const SQL: &str =
-            "SELECT * FROM alerts WHERE ?1 IS NULL OR server_id = ?1 ORDER BY created DESC, id DESC";
+        const SQL: &str = "SELECT * FROM alerts WHERE ?1 IS NULL OR server_id = ?1 ORDER BY created DESC, id DESC";
         self.read(|sql| {
             let mut query = sql.prepare(SQL)?;
             for row in query.query_map([server_id], alert)? {
@@ -155,7 +154,7 @@ fn save(sql: &Connection, kept: &KeptAlert) -> rusqlite::Result<()> {
         kept.alert.resolved_at.map(millis),
         kept.muted,
     ];
-    sql.prepare_cached(SQL)?.execute(values).map(drop)
+    sql.execute(SQL, values).map(drop)
 }
 
 /// A row with words that nobody of this version writes is left out.

@@ -11,7 +11,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::Notice;
-use crate::config::{Blank, Notifier, Piece};
+use crate::config::{Blank, Notifier, Part};
 use crate::rt::clock;
 
 /// What it says on stderr, for the log; the rest is read and forgotten.
@@ -130,12 +130,12 @@ fn listen(pipe: &mut Option<ChildStderr>, said: &mut Vec<u8>) {
 
 /// An argument with its blanks filled in. What comes first in it cannot make an option of it: whoever may name a
 /// server must not choose the options of a program.
-fn argument(pieces: &[Piece], notice: &Notice) -> String {
+fn argument(pieces: &[Part], notice: &Notice) -> String {
     let mut argument = String::new();
     for piece in pieces {
         match piece {
-            Piece::Text(text) => argument.push_str(text),
-            Piece::Blank(blank) => {
+            Part::Text(text) => argument.push_str(text),
+            Part::Blank(blank) => {
                 let filled = fill(*blank, notice);
                 let plain = filled.chars().map(|c| if c.is_control() { ' ' } else { c });
                 let first = argument.is_empty();
