@@ -15,11 +15,13 @@
 //!
 //! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
 
+mod alerts;
 mod db;
 mod error;
 mod keys;
 mod open;
 mod schema;
+mod servers;
 mod thread;
 mod time;
 mod turn;
@@ -38,9 +40,11 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::{Accounts, Keys};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
+pub use alerts::KeptAlert;
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
+pub use servers::ServerNumber;
 use thread::Thread;
 use turn::Turn;
 use watch::{Bell, Watch};
