@@ -6,6 +6,7 @@ pub mod claims;
 pub mod endrpi;
 pub mod events;
 pub mod frame;
+pub mod openapi;
 pub mod picloud;
 pub mod time;
 
