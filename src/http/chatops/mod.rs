@@ -16,7 +16,6 @@ use super::{Asked, Reply, Rooms};
 use crate::auth::{Badge, Principal};
 use crate::types::rights::Verb;
 use crate::wire::chatops::rest;
-use crate::wire::openapi;
 
 const PREFIX: &str = "/api/v1/";
 
@@ -26,16 +25,8 @@ pub fn serves(path: &str) -> bool {
 }
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
-    let path = asked.path.trim_end_matches('/');
-    // What is not described is not served.
-    let methods = openapi::methods(path);
-    if methods.is_empty() {
-        return not_found();
-    }
-    if !methods.iter().any(|method| asked.method.as_str() == method) {
-        return detail(405, "Method Not Allowed").with("Allow", methods.join(", "));
-    }
-    let parts: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').collect();
+    let path = asked.path.strip_prefix(PREFIX).unwrap_or_default();
+    let parts: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match parts.as_slice() {
         ["auth", rest @ ..] => accounts::answer(rooms, asked, rest),
         ["api-keys", rest @ ..] => keys::answer(rooms, asked, rest),
