@@ -190,7 +190,7 @@ pub(super) fn line_name(name: &str, pin: Pin) -> Result<(), String> {
     Ok(())
 }
 
-fn plain_name(name: &str) -> Result<(), String> {
+pub(super) fn plain_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one has {}", name.len()));
     }

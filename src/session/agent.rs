@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Conversation, End, Host, Line};
-use crate::auth::Badge;
+use crate::auth::{Badge, Refused};
 use crate::conn::{CLOSE_POLICY, CLOSE_REPLACED, Conn};
 use crate::fleet::{AgentLink, Seat, Taken};
 use crate::rt::clock;
@@ -82,8 +82,14 @@ impl Agent {
             }
             Ok(Opening::Hello(_)) => Err(refuse(line, "Authentication failed: the proof was given already")),
             Ok(Opening::Auth(auth)) => {
-                let found = self.host.gate.agent(&auth.api_key.0);
-                let Some(badge) = found else { return Err(refuse(line, INVALID_KEY)) };
+                let (gate, peer) = (&self.host.gate, self.conn.peer().ip());
+                let badge = match gate.attempt(peer, gate.agent(&auth.api_key.0)) {
+                    Ok(badge) => badge,
+                    Err(Refused::Wrong) => return Err(refuse(line, INVALID_KEY)),
+                    Err(Refused::Slowed(wait)) => {
+                        return Err(refuse(line, &format!("{INVALID_KEY}: {}", Refused::wait_text(wait))));
+                    }
+                };
                 self.speech.asked(auth.protocol);
                 self.sit_down(line, Badge::Stored(badge.key), badge.server_id, auth.info)
             }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use crate::auth::{Badge, Gate, Pass};
+use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
@@ -28,6 +28,7 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Stack;
+use crate::types::rights::Rights;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -84,7 +85,8 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     if reader.set_steady_wait(limits.ping_interval).is_err() {
         return;
     }
-    let mut line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None };
+    let mut line =
+        Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
     if let Some(badge) = visit.badge {
         line.admit(&host.gate, badge);
     }
@@ -188,6 +190,11 @@ impl End {
         End { code: Some(code), reason: reason.into() }
     }
 
+    /// The visitor's address showed too many wrong keys.
+    fn slowed(wait: Duration) -> End {
+        End::close(conn::CLOSE_POLICY, format!("Invalid API Key: {}", Refused::wait_text(wait)))
+    }
+
     fn gone(reason: impl Into<Cow<'static, str>>) -> End {
         End { code: None, reason: reason.into() }
     }
@@ -254,11 +261,14 @@ struct Line {
     replies: Vec<u8>,
     /// While the visitor is in with a key that may end before it leaves.
     pass: Option<Pass>,
+    /// What that key allows; `None`: everything.
+    rights: Option<Arc<Rights>>,
 }
 
 impl Line {
     /// Notes with what the visitor is in; it is closed when that ends, which may be now.
     fn admit(&mut self, gate: &Gate, badge: Badge) {
+        self.rights = gate.rights(badge);
         let conn = Arc::downgrade(&self.conn);
         self.pass = gate.enter(badge, move |why| {
             if let Some(conn) = conn.upgrade() {

@@ -3,10 +3,14 @@
 //! This folder and `wire` are the only places that derive serialisation. The small types in `values`
 //! read one value each and say in plain words what to write instead of a value of the wrong kind.
 
+mod agent;
+mod alerts;
 mod commands;
 mod gpio;
 mod values;
 
+pub(super) use agent::{Agent, HubProtocol};
+pub(super) use alerts::Alerts;
 pub(super) use commands::{Commands, Docker, Kind, Param, Template};
 pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, SysfsBias};
 pub(super) use values::{Count, LineOrName, OnDisconnect, OneOrMore, OrEmpty, Period};
@@ -34,9 +38,11 @@ pub(super) struct File {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub alerts: Alerts,
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,
+    pub agent: Agent,
 }
 
 #[derive(Default, Deserialize)]
