@@ -178,7 +178,8 @@ impl Fleet {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(tell));
     }
 
-    /// Ends every pending order and the thread, within `limit`.
+    /// Ends every pending order and the thread, within `limit`. That agents go from here on is the hub's doing, and no
+    /// news of them.
     pub fn stop(&self, limit: Duration) {
         self.timer.stop();
         self.note_seen();
