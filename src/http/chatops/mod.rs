@@ -14,6 +14,7 @@ mod servers;
 
 use super::{Asked, Reply, Rooms};
 use crate::auth::{Badge, Principal};
+use crate::store::StoreError;
 use crate::types::rights::Verb;
 use crate::wire::chatops::rest;
 
@@ -77,6 +78,17 @@ fn unknown() -> Reply {
 
 fn not_found() -> Reply {
     detail(404, "Not Found")
+}
+
+/// What the store could not do.
+fn not_stored(error: &StoreError) -> Reply {
+    let status = match error {
+        StoreError::Busy => 503,
+        StoreError::Unwritable(_) => 507,
+        StoreError::Conflict(_) => 409,
+        StoreError::Sql(_) => 500,
+    };
+    detail(status, &error.to_string())
 }
 
 fn detail(status: u16, text: &str) -> Reply {
