@@ -195,6 +195,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
     hub.own_server = file.own_server;
+    set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);
     set_count(&mut hub.invalid_messages, file.invalid_messages);

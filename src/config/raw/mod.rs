@@ -122,6 +122,7 @@ pub(super) struct Telemetry {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Hub {
     pub own_server: Option<bool>,
+    pub auth_deadline: Option<Period>,
     pub agent_silence: Option<Period>,
     pub message_bytes: Option<Count>,
     pub invalid_messages: Option<Count>,
