@@ -187,12 +187,14 @@ fn route(door: &Door, conn: &Conn, head: &Head) -> Result<Route, Refusal> {
             Some(badge) => (Kind::Echo, Some(badge)),
             None => return Err(Refusal::json(401, "Invalid API Key")),
         },
+        // An agent says who it is in its first message, and nobody else has business here.
+        "/api/v1/agents/ws" => (Kind::Agent { user_agent: head.user_agent.clone() }, None),
         path => match page(path, &head.shown) {
             // Who it is, is asked there: tokens are no keys.
             Some(kind) => (kind, None),
             None => {
-                let there = "there are /, /ws, /subscribe, /publish, /info and, below /api/v1/ws, metrics/{server_id} \
-                             and logs/{server_id}";
+                let there = "there are /, /ws, /subscribe, /publish, /info and, below /api/v1, agents/ws, \
+                             ws/metrics/{server_id} and ws/logs/{server_id}";
                 return Err(Refusal::json(404, &format!("no WebSocket at '{path}'; {there}")));
             }
         },

@@ -5,6 +5,7 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
+mod agent;
 mod echo;
 mod endrpi;
 mod events;
@@ -63,6 +64,10 @@ pub enum Kind {
         server_id: String,
         /// A token or key that was shown in the handshake.
         shown: Option<String>,
+    },
+    /// ChatOps' agents.
+    Agent {
+        user_agent: Option<String>,
     },
     Echo,
 }
@@ -156,6 +161,7 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
         Kind::Page { watched, server_id, shown } => Box::new(page::Page::new(host, conn, watched, server_id, shown)),
+        Kind::Agent { user_agent } => Box::new(agent::Agent::new(host, conn, user_agent.as_deref())),
         Kind::Echo => Box::new(echo::Echo),
     }
 }
@@ -167,6 +173,11 @@ trait Conversation {
 
     /// A whole message. `text` is false for binary frames.
     fn message(&mut self, line: &mut Line, payload: &[u8], text: bool) -> Result<(), End>;
+
+    /// Largest message it takes from now on, where that is not the usual one.
+    fn message_bytes(&self) -> Option<usize> {
+        None
+    }
 
     /// When [`Conversation::tick`] wants to be called next.
     fn next_tick(&self) -> Option<Instant> {
@@ -207,6 +218,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
     if let Err(end) = conversation.begin(&mut stream.line) {
         return end;
     }
+    let mut allowed = None;
     loop {
         stream.tick = conversation.next_tick();
         let read = protocol.read(stream);
@@ -224,6 +236,13 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
         stream.keepalive.message_done();
         if let Err(end) = done {
             return end;
+        }
+        if conversation.message_bytes() != allowed {
+            allowed = conversation.message_bytes();
+            protocol.set_config(|config| {
+                config.max_message_size = allowed.or(config.max_message_size);
+                config.max_frame_size = allowed.or(config.max_frame_size);
+            });
         }
         if stream.line.replies.len() > REPLIES_BYTES && stream.line.settle().is_err() {
             return End::gone("connection lost");
