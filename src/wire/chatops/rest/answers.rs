@@ -221,6 +221,14 @@ pub fn history(out: &mut Vec<u8>, points: &[Point]) {
     });
 }
 
+/// Appends `GET /servers/{id}/events`, in the order given, each with its number.
+pub fn events<'a>(out: &mut Vec<u8>, events: impl IntoIterator<Item = (u64, &'a DeviceEvent)>) {
+    list(out, events, |out, (number, event)| {
+        let object = Object::open(out).shown("id", number).text("type", &event.topic);
+        object.time("timestamp", event.at).raw("data", &event.data).close();
+    });
+}
+
 /// Appends `GET /docker/{id}/containers`; none where nobody looked.
 pub fn containers(out: &mut Vec<u8>, containers: Option<&[Container]>) {
     metrics::containers(out, containers.unwrap_or_default());
