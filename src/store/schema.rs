@@ -42,7 +42,8 @@ const MIGRATIONS: [&str; 2] = [
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE revoked_tokens (id TEXT PRIMARY KEY NOT NULL, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE TABLE servers (
-         number INTEGER PRIMARY KEY,
+         -- Never given again: rows of one that was removed are swept later.
+         number INTEGER PRIMARY KEY AUTOINCREMENT,
          id TEXT NOT NULL UNIQUE,
          owner TEXT,
          name TEXT NOT NULL,
@@ -59,11 +60,12 @@ const MIGRATIONS: [&str; 2] = [
          step INTEGER NOT NULL,
          at INTEGER NOT NULL,
          samples INTEGER NOT NULL,
-         cpu REAL,
-         memory REAL,
-         disk REAL,
-         temperature REAL,
-         load_1m REAL,
+         -- These five in hundredths, which is small in the file.
+         cpu INTEGER,
+         memory INTEGER,
+         disk INTEGER,
+         temperature INTEGER,
+         load_1m INTEGER,
          sent INTEGER,
          received INTEGER,
          PRIMARY KEY (server, step, at)
@@ -78,6 +80,7 @@ const MIGRATIONS: [&str; 2] = [
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE logs (
          number INTEGER PRIMARY KEY,
+         id TEXT NOT NULL,
          server INTEGER NOT NULL,
          at INTEGER NOT NULL,
          level TEXT NOT NULL,

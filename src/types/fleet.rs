@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+mod audit;
 mod cluster;
 mod order;
 mod record;
 mod sample;
 
+pub use audit::{AuditEntry, AuditPhase};
 pub use cluster::{Cluster, ClusterState, ClusterStatus, Node, NodeFacts, NodeRole};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};
