@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Picloud, Session, SysfsBias, Telemetry};
+use super::{
+    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias,
+    Telemetry,
+};
 use crate::types::line::Pin;
 
 /// The port Endrpi's and PiCloud's clients expect.
@@ -35,7 +38,10 @@ impl Default for Config {
             picloud: Picloud { info_interval: Duration::from_secs(5) },
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
+            commands: Commands::default(),
+            docker: Docker::default(),
             alerts: Alerts::default(),
+            hub: Hub::default(),
             warnings: Vec::new(),
         }
     }
