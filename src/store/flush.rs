@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 
 use super::records::{Kept, KeptWhat, Share, StreamKey};
 use super::time::millis;
@@ -12,7 +12,7 @@ use super::{facts, points};
 use crate::types::fleet::{DeviceEvent, LogEntry, Stamp};
 
 /// The fact that says up to which number records are in the database.
-pub const WRITTEN: &str = "records_written";
+const WRITTEN: &str = "records_written";
 
 /// What a batch came to.
 #[derive(Default)]
@@ -50,6 +50,7 @@ fn write_all(sql: &mut Connection, share: &Share, now: i64) -> rusqlite::Result<
     let tx = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let rolled_up = points::rolled_up(&tx)?;
     let (mut streams, mut batch, mut flushed) = (Streams::default(), points::Batch::default(), Flushed::default());
+    let mut rows = Rows::new(&tx)?;
     for kept in &share.records {
         let Kept { server_id, stamp, what } = &**kept;
         let Some(server) = streams.server(&tx, server_id)? else {
@@ -63,10 +64,11 @@ fn write_all(sql: &mut Connection, share: &Share, now: i64) -> rusqlite::Result<
         }
         match what {
             KeptWhat::Point(point) => batch.add(server, point, rolled_up, now),
-            KeptWhat::Log(entry) => log(&tx, server, entry)?,
-            KeptWhat::Event(what) => event(&tx, server, stamp.as_ref(), what)?,
+            KeptWhat::Log(entry) => rows.log(server, entry)?,
+            KeptWhat::Event(event) => rows.event(server, stamp.as_ref(), event)?,
         }
     }
+    drop(rows);
     batch.write(&tx)?;
     for key in &share.repeated {
         if let Some(server) = streams.server(&tx, &key.0)? {
@@ -120,7 +122,7 @@ impl Streams {
     fn write(self, sql: &Transaction<'_>, now: i64) -> rusqlite::Result<Vec<(StreamKey, u64)>> {
         const SQL: &str = "INSERT INTO streams (server, stream, seq, updated) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (server, stream) DO UPDATE SET seq = excluded.seq, updated = excluded.updated";
-        let mut upsert = sql.prepare_cached(SQL)?;
+        let mut upsert = sql.prepare(SQL)?;
         for (key, position) in self.positions.iter().filter(|(_, position)| position.now > position.before) {
             let seq = i64::try_from(position.now).unwrap_or(i64::MAX);
             upsert.execute(params![position.server, key.1, seq, now])?;
@@ -129,31 +131,47 @@ impl Streams {
     }
 }
 
+/// Up to which number records are in the database.
+pub fn written(sql: &Connection) -> rusqlite::Result<u64> {
+    Ok(facts::number(sql, WRITTEN)?.and_then(|written| u64::try_from(written).ok()).unwrap_or(0))
+}
+
 /// A server's number.
 pub fn number(sql: &Connection, server_id: &str) -> rusqlite::Result<Option<i64>> {
-    let mut select = sql.prepare_cached("SELECT number FROM servers WHERE id = ?1")?;
+    let mut select = sql.prepare("SELECT number FROM servers WHERE id = ?1")?;
     select.query_row([server_id], |row| row.get(0)).optional()
 }
 
 /// How far a stream is kept.
 pub fn position(sql: &Connection, server: i64, stream: &str) -> rusqlite::Result<Option<u64>> {
-    let mut select = sql.prepare_cached("SELECT seq FROM streams WHERE server = ?1 AND stream = ?2")?;
+    let mut select = sql.prepare("SELECT seq FROM streams WHERE server = ?1 AND stream = ?2")?;
     let seq: Option<i64> = select.query_row(params![server, stream], |row| row.get(0)).optional()?;
     Ok(seq.and_then(|seq| u64::try_from(seq).ok()))
 }
 
-fn log(sql: &Transaction<'_>, server: i64, entry: &LogEntry) -> rusqlite::Result<()> {
-    const SQL: &str = "INSERT INTO logs (id, server, at, level, source, component, message, extra)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let (level, source) = (entry.level.as_str(), entry.source.as_str());
-    let values =
-        params![entry.id, server, millis(entry.at), level, source, entry.component, entry.message, entry.extra];
-    sql.prepare_cached(SQL)?.execute(values).map(drop)
+/// Appends to the tables of entries and events.
+struct Rows<'a> {
+    logs: Statement<'a>,
+    events: Statement<'a>,
 }
 
-fn event(sql: &Transaction<'_>, server: i64, stamp: Option<&Stamp>, event: &DeviceEvent) -> rusqlite::Result<()> {
-    const SQL: &str = "INSERT INTO events (server, stream, seq, at, topic, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let (stream, seq) = (stamp.map(|stamp| &stamp.stream), stamp.and_then(|stamp| i64::try_from(stamp.seq).ok()));
-    let values = params![server, stream, seq, millis(event.at), event.topic, event.data];
-    sql.prepare_cached(SQL)?.execute(values).map(drop)
+impl Rows<'_> {
+    fn new<'a>(sql: &'a Transaction<'_>) -> rusqlite::Result<Rows<'a>> {
+        const LOGS: &str = "INSERT INTO logs (id, server, at, level, source, component, message, extra)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        const EVENTS: &str =
+            "INSERT INTO events (server, stream, seq, at, topic, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        Ok(Rows { logs: sql.prepare(LOGS)?, events: sql.prepare(EVENTS)? })
+    }
+
+    fn log(&mut self, server: i64, entry: &LogEntry) -> rusqlite::Result<()> {
+        let LogEntry { id, at, level, source, component, message, extra, .. } = entry;
+        let values = params![id, server, millis(*at), level.as_str(), source.as_str(), component, message, extra];
+        self.logs.execute(values).map(drop)
+    }
+
+    fn event(&mut self, server: i64, stamp: Option<&Stamp>, event: &DeviceEvent) -> rusqlite::Result<()> {
+        let (stream, seq) = (stamp.map(|stamp| &stamp.stream), stamp.and_then(|stamp| i64::try_from(stamp.seq).ok()));
+        self.events.execute(params![server, stream, seq, millis(event.at), event.topic, event.data]).map(drop)
+    }
 }

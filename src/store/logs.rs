@@ -45,10 +45,11 @@ pub(super) fn logs(
          WHERE server = ?1 AND (?2 IS NULL OR level = ?2) AND (?3 IS NULL OR source = ?3)
          AND (?4 IS NULL OR component = ?4)
          ORDER BY at DESC, number DESC LIMIT ?5";
-    let mut select = sql.prepare_cached(SQL)?;
+    let mut select = sql.prepare(SQL)?;
     let (level, source) = (filter.level.map(LogLevel::as_str), filter.source.map(LogSource::as_str));
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let rows = select.query_map(params![server, level, source, filter.component, limit], |row| entry(row, server_id))?;
+    let rows =
+        select.query_map(params![server, level, source, filter.component, limit], |row| entry(row, server_id))?;
     rows.collect()
 }
 
@@ -73,7 +74,7 @@ pub(super) fn events(sql: &Connection, server: i64, since: u64, limit: usize) ->
     const SQL: &str = "SELECT number, stream, seq, at, topic, data FROM events NOT INDEXED
          WHERE number > ?2 AND server = ?1 ORDER BY number LIMIT ?3";
     let since = i64::try_from(since).unwrap_or(i64::MAX);
-    let mut select = sql.prepare_cached(SQL)?;
+    let mut select = sql.prepare(SQL)?;
     let rows = select.query_map(params![server, since, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
         let count = |n: i64| u64::try_from(n).unwrap_or_default();
         let stamp = row.get::<_, Option<String>>("stream")?.zip(row.get::<_, Option<i64>>("seq")?);

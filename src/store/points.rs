@@ -48,7 +48,8 @@ pub const LATE: i64 = 2 * MINUTE;
 /// The fact that says up to when rows of 5 s are rolled up.
 const ROLLED_UP: &str = "rolled_up";
 
-const UPSERT: &str = "INSERT INTO points (server, step, at, samples, cpu, memory, disk, temperature, load_1m, sent, received)
+const UPSERT: &str =
+    "INSERT INTO points (server, step, at, samples, cpu, memory, disk, temperature, load_1m, sent, received)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 const SELECT: &str = "SELECT at, samples, cpu, memory, disk, temperature, load_1m, sent, received FROM points
@@ -162,7 +163,7 @@ impl Batch {
 
     /// Writes all of it, each row once.
     pub fn write(&self, sql: &Connection) -> rusqlite::Result<()> {
-        let mut upsert = sql.prepare_cached(&upsert())?;
+        let mut upsert = sql.prepare(&upsert())?;
         for ((server, step, at), folded) in &self.0 {
             execute(&mut upsert, *server, *step, *at, folded)?;
         }
@@ -173,14 +174,13 @@ impl Batch {
 fn execute(upsert: &mut Statement<'_>, server: i64, step: i64, at: i64, folded: &Folded) -> rusqlite::Result<()> {
     let [cpu, memory, disk, temperature, load] = folded.means().map(|mean| mean.map(|mean| mean as i64));
     let Folded { samples, sent, received, .. } = folded;
-    upsert
-        .execute(params![server, step, at, samples, cpu, memory, disk, temperature, load, sent, received])
-        .map(drop)
+    upsert.execute(params![server, step, at, samples, cpu, memory, disk, temperature, load, sent, received]).map(drop)
 }
 
 /// A row that is there already becomes the mean of both, each with the weight of its samples.
 fn upsert() -> String {
-    let mut text = format!("{UPSERT} ON CONFLICT (server, step, at) DO UPDATE SET samples = samples + excluded.samples");
+    let mut text =
+        format!("{UPSERT} ON CONFLICT (server, step, at) DO UPDATE SET samples = samples + excluded.samples");
     for name in ["cpu", "memory", "disk", "temperature", "load_1m"] {
         text += &format!(
             ", {name} = CASE WHEN {name} IS NULL THEN excluded.{name} WHEN excluded.{name} IS NULL THEN {name} ELSE \
@@ -208,8 +208,8 @@ pub fn roll_up(sql: &Connection, until: i64) -> rusqlite::Result<()> {
     if until <= from {
         return Ok(());
     }
-    let mut select = sql.prepare_cached(SELECT)?;
-    let mut upsert = sql.prepare_cached(&upsert())?;
+    let mut select = sql.prepare(SELECT)?;
+    let mut upsert = sql.prepare(&upsert())?;
     for server in servers(sql)? {
         let mut longer: BTreeMap<(i64, i64), Folded> = BTreeMap::new();
         let mut rows = select.query(params![server, FINEST.seconds, from, until - 1])?;
@@ -228,7 +228,7 @@ pub fn roll_up(sql: &Connection, until: i64) -> rusqlite::Result<()> {
 
 /// The numbers of all servers that have points. Each costs one look into the index.
 pub fn servers(sql: &Connection) -> rusqlite::Result<Vec<i64>> {
-    let mut next = sql.prepare_cached("SELECT min(server) FROM points WHERE server > ?1")?;
+    let mut next = sql.prepare("SELECT min(server) FROM points WHERE server > ?1")?;
     let (mut found, mut after) = (Vec::new(), i64::MIN);
     while let Some(server) = next.query_row([after], |row| row.get::<_, Option<i64>>(0))? {
         found.push(server);
@@ -259,7 +259,7 @@ pub fn history<'a>(
     let step = step_for(start, end, limit, now);
     let start = step.begin(start);
     let mut found: BTreeMap<i64, Folded> = BTreeMap::new();
-    let mut select = sql.prepare_cached(SELECT)?;
+    let mut select = sql.prepare(SELECT)?;
     let mut read = |of: Step, from: i64| -> rusqlite::Result<()> {
         let mut rows = select.query(params![server, of.seconds, from, end])?;
         while let Some(row) = rows.next()? {

@@ -159,11 +159,6 @@ impl Pending {
         let own = numbered.filter(|(_, kept)| *kept.server_id == *server_id);
         own.map(|(number, kept)| (number, Arc::clone(kept))).collect()
     }
-
-    /// Forgets what waits of a server that is no more.
-    pub fn count(&self) -> usize {
-        self.records.len()
-    }
 }
 
 #[cfg(test)]
@@ -197,7 +192,7 @@ mod tests {
         assert!(!pending.push(event(None, 1), now));
         assert_eq!(pending.of_server("s").iter().map(|(number, _)| *number).collect::<Vec<_>>(), [8, 9, 10, 11]);
         pending.written(&share, now);
-        assert_eq!((pending.count(), pending.since.is_some()), (1, true));
+        assert_eq!((pending.records.len(), pending.since.is_some()), (1, true));
         let share = pending.share().expect("the last");
         pending.written(&share, now);
         assert!(pending.share().is_none() && pending.since.is_none());
@@ -212,11 +207,11 @@ mod tests {
         for seq in 1..=20 {
             pending.push(event(Some(("a", seq)), large), now);
         }
-        assert_eq!((pending.count(), pending.dropped), (7, 13));
+        assert_eq!((pending.records.len(), pending.dropped), (7, 13));
         // What was dropped while it was being written is not dropped again.
         let share = pending.share().expect("something");
         pending.push(event(Some(("a", 21)), large), now);
         pending.written(&share, now);
-        assert_eq!((pending.count(), pending.dropped, pending.of_server("s")[0].0), (1, 14, 20));
+        assert_eq!((pending.records.len(), pending.dropped, pending.of_server("s")[0].0), (1, 14, 20));
     }
 }
