@@ -39,6 +39,7 @@ pub(super) struct File {
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub alerts: Alerts,
+    pub store: Store,
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,
@@ -131,4 +132,11 @@ pub(super) struct Hub {
     pub orders_per_server: Option<Count>,
     pub orders: Option<Count>,
     pub servers: Option<Count>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Store {
+    pub flush_interval: Option<Period>,
+    pub max_mib: Option<Count>,
 }

@@ -91,7 +91,7 @@ fn events(desk: &Desk, id: &str) -> Result<Reply, Reply> {
     let server = desk.server(id)?;
     let (since, limit) = Query(&desk.asked.query).events().map_err(invalid)?;
     let events = desk.rooms.store.events(&server.id, since, limit).map_err(|error| not_stored(&error))?;
-    Ok(told(200, |out| rest::events(out, events.iter().map(|kept| (kept.number, &*kept.event)))))
+    Ok(told(200, |out| rest::events(out, events.iter().map(|kept| (kept.number, &kept.event)))))
 }
 
 fn one(status: u16, server: &Server) -> Reply {

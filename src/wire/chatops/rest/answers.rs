@@ -3,7 +3,9 @@
 use super::super::super::picloud::string;
 use super::super::metrics::{self, Absent};
 use super::super::write::{Object, list};
-use crate::types::fleet::{Alert, AlertCause, ApiKey, Container, LogEntry, Point, Sample, Server, Threshold, User};
+use crate::types::fleet::{
+    Alert, AlertCause, ApiKey, Container, DeviceEvent, LogEntry, Point, Sample, Server, Threshold, User,
+};
 
 /// Appends an error.
 pub fn detail(out: &mut Vec<u8>, text: &str) {
