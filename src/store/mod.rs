@@ -21,6 +21,7 @@
 //! **A damaged file** is set aside when the daemon starts. A small file is read whole then; of a large one the tables
 //! that say who may come in are, and the rest is when damage was met while it was used.
 
+mod alerts;
 mod audit;
 mod chores;
 mod db;
@@ -57,6 +58,7 @@ use crate::auth::{Accounts, Keys};
 use crate::config;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
+pub use alerts::KeptAlert;
 pub use audit::{AuditBroken, AuditRecord};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
