@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
-use super::{access, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{access, accounts, alerts, docker, listen, pins, raw, templates, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+    accounts::accounts(&mut config.accounts, &written)?;
     alerts::alerts(&mut config.alerts, &written)?;
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;

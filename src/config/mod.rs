@@ -4,6 +4,7 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod accounts;
 mod alerts;
 mod commands;
 mod defaults;
@@ -20,6 +21,7 @@ mod templates;
 mod tls;
 mod validate;
 
+pub use accounts::Accounts;
 pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
@@ -52,6 +54,7 @@ pub struct Config {
     /// Answer `DEBUG_PANIC`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
+    pub accounts: Accounts,
     pub tls: Option<TlsFiles>,
     pub front: Front,
     pub session: Session,
