@@ -268,7 +268,7 @@ fn make_first_key(config: &Config, store: &Store) -> Result<(), StartError> {
 
 /// Where only the store's keys let anybody in, there must be one.
 fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
-    let somebody = || store.keys().good(clock::wall()) > 0 || store.accounts().active() > 0;
+    let somebody = || store.keys().opens(clock::wall()) || store.accounts().active() > 0;
     if !matches!(config.auth, Auth::Stored) || somebody() {
         return Ok(());
     }

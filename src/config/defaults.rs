@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Accounts, 
-    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias,
-    Telemetry,
+use super::{
+    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud,
+    Session, SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -43,6 +43,7 @@ impl Default for Config {
             docker: Docker::default(),
             alerts: Alerts::default(),
             hub: Hub::default(),
+            agent: Agent::default(),
             warnings: Vec::new(),
         }
     }

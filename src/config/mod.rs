@@ -5,6 +5,7 @@
 
 mod access;
 mod accounts;
+mod agent;
 mod alerts;
 mod commands;
 mod defaults;
@@ -22,6 +23,7 @@ mod tls;
 mod validate;
 
 pub use accounts::Accounts;
+pub use agent::{Agent, AgentFlags, HubProtocol};
 pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
@@ -37,7 +39,7 @@ use std::time::Duration;
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; never empty.
+    /// Where to listen; empty only for an agent that nobody is to connect to.
     pub listen: Vec<SocketAddr>,
     /// A directory for what must outlive the process; created at start when set.
     pub state_dir: Option<PathBuf>,
@@ -66,6 +68,7 @@ pub struct Config {
     pub docker: Docker,
     pub alerts: Alerts,
     pub hub: Hub,
+    pub agent: Agent,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }

@@ -187,10 +187,14 @@ fn route(door: &Door, conn: &Conn, head: &Head) -> Result<Route, Refusal> {
             Some(badge) => (Kind::Echo, Some(badge)),
             None => return Err(Refusal::json(401, "Invalid API Key")),
         },
+        // An agent says who it is in its first message, and nobody else has business here.
+        "/api/v1/agents/ws" => (Kind::Agent { user_agent: head.user_agent.clone() }, None),
         path => {
             return Err(Refusal::json(
                 404,
-                &format!("no WebSocket at '{path}'; there are /, /ws, /subscribe, /publish and /info"),
+                &format!(
+                    "no WebSocket at '{path}'; there are /, /ws, /subscribe, /publish, /info and /api/v1/agents/ws"
+                ),
             ));
         }
     };

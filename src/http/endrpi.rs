@@ -7,9 +7,14 @@ use crate::actions::gpio;
 use crate::dispatch::{self, SystemReading};
 use crate::types::reading::Missing;
 use crate::wire::endrpi::{Data, rest};
+use crate::wire::openapi;
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     let path = asked.path.as_str();
+    // What is not described is not served.
+    if !path.starts_with("/public/") && !openapi::knows(path.trim_end_matches('/')) {
+        return detail(404, "Not Found");
+    }
     if let Some(id) = path.strip_prefix("/pins/").filter(|id| !id.is_empty() && !id.contains('/')) {
         return pin(rooms, asked, id);
     }
@@ -47,7 +52,7 @@ fn get<'a>(rooms: &'a Rooms, asked: &'a Asked, path: &str) -> Option<Box<dyn FnO
             Err(error) => message(dispatch::status(&error), &error.to_string()),
         }),
         "/docs" => Box::new(|| Reply::file("text/html; charset=utf-8", crate::web::DOCS)),
-        "/openapi.json" => Box::new(|| Reply::file("application/json", crate::web::OPENAPI)),
+        "/openapi.json" => Box::new(|| Reply::file("application/json", &String::from_utf8_lossy(&openapi::document()))),
         "/public/style.css" => Box::new(|| Reply::file("text/css; charset=utf-8", crate::web::STYLE)),
         "/public/page.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::SCRIPT)),
         "/public/docs.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::DOCS_SCRIPT)),

@@ -5,6 +5,7 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
+mod agent;
 mod echo;
 mod endrpi;
 mod events;
@@ -43,10 +44,20 @@ pub struct Host {
 /// Which conversation a visitor came for.
 pub enum Kind {
     Endrpi,
-    Events { types: Vec<crate::types::topic::Pattern> },
-    Subscribe { name: String },
-    Publish { name: String },
+    Events {
+        types: Vec<crate::types::topic::Pattern>,
+    },
+    Subscribe {
+        name: String,
+    },
+    Publish {
+        name: String,
+    },
     Info,
+    /// ChatOps' agents.
+    Agent {
+        user_agent: Option<String>,
+    },
     Echo,
 }
 
@@ -136,6 +147,7 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
+        Kind::Agent { user_agent } => Box::new(agent::Agent::new(host, conn, user_agent.as_deref())),
         Kind::Echo => Box::new(echo::Echo),
     }
 }
@@ -147,6 +159,11 @@ trait Conversation {
 
     /// A whole message. `text` is false for binary frames.
     fn message(&mut self, line: &mut Line, payload: &[u8], text: bool) -> Result<(), End>;
+
+    /// Largest message it takes from now on, where that is not the usual one.
+    fn message_bytes(&self) -> Option<usize> {
+        None
+    }
 
     /// When [`Conversation::tick`] wants to be called next.
     fn next_tick(&self) -> Option<Instant> {
@@ -187,6 +204,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
     if let Err(end) = conversation.begin(&mut stream.line) {
         return end;
     }
+    let mut allowed = None;
     loop {
         stream.tick = conversation.next_tick();
         let read = protocol.read(stream);
@@ -204,6 +222,13 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
         stream.keepalive.message_done();
         if let Err(end) = done {
             return end;
+        }
+        if conversation.message_bytes() != allowed {
+            allowed = conversation.message_bytes();
+            protocol.set_config(|config| {
+                config.max_message_size = allowed.or(config.max_message_size);
+                config.max_frame_size = allowed.or(config.max_frame_size);
+            });
         }
         if stream.line.replies.len() > REPLIES_BYTES && stream.line.settle().is_err() {
             return End::gone("connection lost");
