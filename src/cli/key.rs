@@ -51,8 +51,10 @@ pub struct KeyAddArgs {
     /// End the key after this long, such as 90d [default: never]
     #[arg(long, value_name = "DURATION", value_parser = parse_life)]
     pub expires: Option<Duration>,
-    /// Let the key do only this, may be repeated: subscribe:PATTERN, publish:PATTERN, read:PIN, write:PIN (PIN may be *),
-    /// command, docker, admin [default: all]
+    /// Let the key do only this, may be repeated; --help lists the scopes [default: all]
+    ///
+    /// subscribe:PATTERN and publish:PATTERN (topics, such as gpio.*), read:PIN and write:PIN (GPIO17, or * for all),
+    /// command, docker, admin.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
     pub scopes: Vec<String>,
 }
