@@ -10,6 +10,7 @@ mod echo;
 mod endrpi;
 mod events;
 mod keepalive;
+mod page;
 mod picloud;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Stack;
+use crate::store::Store;
 use crate::types::rights::Rights;
 use keepalive::KeepAlive;
 
@@ -37,6 +39,7 @@ pub struct Host {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub fleet: Arc<Fleet>,
+    pub store: Arc<Store>,
     pub limits: config::Session,
     pub picloud: config::Picloud,
 }
@@ -54,12 +57,22 @@ pub enum Kind {
         name: String,
     },
     Info,
+    /// A web page that watches a server.
+    Page {
+        watched: Watched,
+        /// As it stands in the path.
+        server_id: String,
+        /// A token or key that was shown in the handshake.
+        shown: Option<String>,
+    },
     /// ChatOps' agents.
     Agent {
         user_agent: Option<String>,
     },
     Echo,
 }
+
+pub use page::Watched;
 
 /// tungstenite's read buffer, touched by every session: more would cost each idle connection, less would cost
 /// more system calls for large messages (a request is some 50 bytes).
@@ -147,6 +160,7 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
+        Kind::Page { watched, server_id, shown } => Box::new(page::Page::new(host, conn, watched, server_id, shown)),
         Kind::Agent { user_agent } => Box::new(agent::Agent::new(host, conn, user_agent.as_deref())),
         Kind::Echo => Box::new(echo::Echo),
     }
@@ -269,13 +283,18 @@ impl Line {
     /// Notes with what the visitor is in; it is closed when that ends, which may be now.
     fn admit(&mut self, gate: &Gate, badge: Badge) {
         self.rights = gate.rights(badge);
+        self.pass = gate.enter(badge, self.turn_out());
+    }
+
+    /// What ends the session when what the visitor came with is no longer good.
+    fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
         let conn = Arc::downgrade(&self.conn);
-        self.pass = gate.enter(badge, move |why| {
+        move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
                 conn.close(conn::CLOSE_POLICY, why);
             }
-        });
+        }
     }
 
     /// Sends all answers, then everything that waits in the hub.
