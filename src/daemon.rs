@@ -176,6 +176,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             fleet: Arc::clone(&fleet),
+            store: Arc::clone(&store),
             limits: config.session.clone(),
             picloud: config.picloud.clone(),
         });

@@ -143,6 +143,13 @@ impl Keys {
         Some(found)
     }
 
+    /// The digest of a key that opens its server's door to an agent now.
+    pub(super) fn agents_digest(&self, id: KeyId, now: SystemTime) -> Option<Digest> {
+        let inner = self.lock();
+        let record = inner.records.get(&id).filter(|record| record.server_id.is_some())?;
+        record.fault(now).is_none().then_some(record.digest)
+    }
+
     /// Notes that somebody is in with this key, until the pass is dropped. If the key is no longer good it is turned
     /// out at once: nothing between the check and this call is missed.
     pub(super) fn enter(

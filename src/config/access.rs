@@ -103,7 +103,7 @@ fn key(written: &Written<'_>, warnings: &mut Vec<String>) -> Result<Option<Strin
     }
 }
 
-fn read_key(path: &Path, place: impl Display, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
+pub(super) fn read_key(path: &Path, place: impl Display, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
     let name = path.display();
     let refuse = |why: &dyn Display| ConfigError::new(&place, format_args!("cannot use the key file {name}: {why}"));
     let content = read_at_most(path, MAX_KEY_FILE_BYTES).map_err(|why| refuse(&why))?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session, SysfsBias,
-    Telemetry,
+    Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session,
+    SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -42,6 +42,7 @@ impl Default for Config {
             docker: Docker::default(),
             alerts: Alerts::default(),
             hub: Hub::default(),
+            agent: Agent::default(),
             warnings: Vec::new(),
         }
     }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
+use super::{AgentFlags, access, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
-use super::{access, alerts, docker, listen, pins, raw, templates, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Flags {
     pub log_level: Option<String>,
     pub debug_echo: bool,
     pub debug_actions: bool,
+    /// Connect to a hub, and listen only where that is said.
+    pub agent: Option<AgentFlags>,
 }
 
 /// Layers flags, environment and file over the defaults and checks the result.
@@ -63,6 +65,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
+    agent::agent(&mut config.agent, &written, &mut config.warnings)?;
     validate::check(&config, &source)?;
     Ok(config)
 }
@@ -192,6 +195,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
     hub.own_server = file.own_server;
+    set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);
     set_count(&mut hub.invalid_messages, file.invalid_messages);

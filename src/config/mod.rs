@@ -4,6 +4,7 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod agent;
 mod alerts;
 mod commands;
 mod defaults;
@@ -20,6 +21,7 @@ mod templates;
 mod tls;
 mod validate;
 
+pub use agent::{Agent, AgentFlags, HubProtocol};
 pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
@@ -35,7 +37,7 @@ use std::time::Duration;
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; never empty.
+    /// Where to listen; empty only for an agent that nobody is to connect to.
     pub listen: Vec<SocketAddr>,
     /// A directory for what must outlive the process; created at start when set.
     pub state_dir: Option<PathBuf>,
@@ -63,6 +65,7 @@ pub struct Config {
     pub docker: Docker,
     pub alerts: Alerts,
     pub hub: Hub,
+    pub agent: Agent,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }

@@ -96,6 +96,7 @@ fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("telemetry.max_age", telemetry.max_age, Duration::ZERO),
         ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
         ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
+        ("hub.auth_deadline", config.hub.auth_deadline, SHORTEST),
         ("hub.agent_silence", config.hub.agent_silence, SHORTEST),
         ("hub.order_timeout", config.hub.order_timeout, SHORTEST),
         ("hub.order_timeout_max", config.hub.order_timeout_max, SHORTEST),
@@ -189,7 +190,7 @@ pub(super) fn line_name(name: &str, pin: Pin) -> Result<(), String> {
     Ok(())
 }
 
-fn plain_name(name: &str) -> Result<(), String> {
+pub(super) fn plain_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one has {}", name.len()));
     }

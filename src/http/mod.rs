@@ -21,7 +21,7 @@ use std::time::Duration;
 use tiny_http::{Method, Request, Server};
 
 use crate::alerts::Alerts;
-use crate::auth::{self, Gate, Shown};
+use crate::auth::{self, Gate, Refused, Shown, Verdict};
 use crate::config;
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
@@ -29,6 +29,7 @@ use crate::hub::Hub;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
+use crate::types::rights::Rights;
 use reply::Reply;
 
 /// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
@@ -196,12 +197,14 @@ struct Asked {
     accepts_html: bool,
     json: bool,
     body: Vec<u8>,
+    /// What the key that was shown allows; `None`: everything.
+    rights: Option<Arc<Rights>>,
 }
 
 impl Asked {
     /// A request leaves nothing behind that could end with it.
     fn caller(&self) -> Caller {
-        Caller { id: None, name: self.peer.to_string().into(), rights: None }
+        Caller { id: None, name: self.peer.to_string().into(), rights: self.rights.clone() }
     }
 }
 
@@ -216,8 +219,8 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
         return;
     }
     let reply = match read(&mut request, peer, rooms.limits.body_bytes) {
-        Ok(asked) => {
-            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));
+        Ok(mut asked) => {
+            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &mut asked)));
             routed.unwrap_or_else(|_| {
                 log::error!("the handler of {} {} crashed", asked.method, asked.path);
                 worker::crashed();
@@ -230,7 +233,7 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
     let _ = request.respond(reply.for_origin(origin).response());
 }
 
-fn route(rooms: &Rooms, asked: &Asked) -> Reply {
+fn route(rooms: &Rooms, asked: &mut Asked) -> Reply {
     let path = asked.path.as_str();
     if matches!(path, "/publish" | "/subscribe" | "/info") {
         return picloud::answer(rooms, asked);
@@ -240,10 +243,21 @@ fn route(rooms: &Rooms, asked: &Asked) -> Reply {
     }
     // The page, its documents and the health checks hold no secrets; everything else needs the key.
     let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json") || path.starts_with("/public/");
-    if !public && !rooms.gate.check(&asked.shown).admitted() {
-        return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+    if !public {
+        match rooms.gate.check(asked.peer.ip(), &asked.shown) {
+            Verdict::Admitted(badge) => asked.rights = rooms.gate.rights(badge),
+            Verdict::Missing | Verdict::Wrong => {
+                return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+            }
+            Verdict::Slowed(wait) => {
+                let text = Refused::wait_text(wait);
+                let body =
+                    format!("{{\"detail\":\"Invalid API Key: {text}\",\"message\":\"Invalid API Key: {text}\"}}");
+                return Reply::json(429, body.into()).with("Retry-After", Refused::wait_seconds(wait).to_string());
+            }
+        }
     }
-    match path {
+    match asked.path.as_str() {
         "/ws" => Reply::text(400, "Bad Request\n"),
         "/" | "/health" | "/ready" => fleet::answer(rooms, asked),
         _ => endrpi::answer(rooms, asked),
@@ -268,6 +282,7 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
         }),
         body: Vec::new(),
+        rights: None,
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);

@@ -3,11 +3,13 @@
 //! This folder and `wire` are the only places that derive serialisation. The small types in `values`
 //! read one value each and say in plain words what to write instead of a value of the wrong kind.
 
+mod agent;
 mod alerts;
 mod commands;
 mod gpio;
 mod values;
 
+pub(super) use agent::{Agent, HubProtocol};
 pub(super) use alerts::Alerts;
 pub(super) use commands::{Commands, Docker, Kind, Param, Template};
 pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, SysfsBias};
@@ -40,6 +42,7 @@ pub(super) struct File {
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,
+    pub agent: Agent,
 }
 
 #[derive(Default, Deserialize)]
@@ -119,6 +122,7 @@ pub(super) struct Telemetry {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Hub {
     pub own_server: Option<bool>,
+    pub auth_deadline: Option<Period>,
     pub agent_silence: Option<Period>,
     pub message_bytes: Option<Count>,
     pub invalid_messages: Option<Count>,
