@@ -27,6 +27,7 @@ mod chores;
 mod db;
 mod error;
 mod facts;
+mod first_key;
 mod flush;
 mod kept;
 mod keys;

@@ -44,7 +44,7 @@ pub struct Sweep {
 impl Sweep {
     /// What is to go because of its age.
     pub fn by_age(sql: &Connection, now: i64) -> rusqlite::Result<Sweep> {
-        sql.execute("DELETE FROM alerts WHERE resolved < ?1", [now - ALERTS_KEPT])?;
+        sql.execute("DELETE FROM alerts WHERE resolved < ?1 AND muted = 0", [now - ALERTS_KEPT])?;
         sql.execute("DELETE FROM streams WHERE updated < ?1", [now - STREAMS_KEPT])?;
         let rolled_up = points::rolled_up(sql)?;
         let [fine, middle, long] = STEPS.map(|step| now - step.kept);

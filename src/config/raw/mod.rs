@@ -38,8 +38,8 @@ pub(super) struct File {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
-    pub alerts: Alerts,
     pub store: Store,
+    pub alerts: Alerts,
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,
@@ -52,6 +52,10 @@ pub(super) struct Auth {
     /// Text, not an enum: serde's error would print a key written here by mistake.
     pub mode: Option<String>,
     pub api_key_file: Option<PathBuf>,
+    pub first_key_file: Option<PathBuf>,
+    pub open_registration: Option<bool>,
+    pub access_token_life: Option<Period>,
+    pub refresh_token_life: Option<Period>,
 }
 
 #[derive(Default, Deserialize)]
