@@ -6,7 +6,7 @@
 //! is missing in between, and none comes twice.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Conversation, End, Host, Line};
 use crate::auth::{Badge, Pass, Principal, Refused};
@@ -19,9 +19,6 @@ use crate::types::token::TokenKind;
 use crate::types::topic::Pattern;
 use crate::wire::chatops::{NoAuth, browser, rest};
 use crate::wire::frame;
-
-/// From the handshake to the first message.
-const AUTH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Log entries a page is told at the beginning.
 const LOG_ENTRIES: usize = 50;
@@ -55,7 +52,7 @@ impl Page {
             watched,
             server_id,
             shown,
-            auth_by: Some(clock::now() + AUTH_DEADLINE),
+            auth_by: Some(clock::now() + host.fleet.limits().auth_deadline),
             member: None,
             invalid: 0,
         }
