@@ -51,6 +51,10 @@ pub(super) struct Auth {
     /// Text, not an enum: serde's error would print a key written here by mistake.
     pub mode: Option<String>,
     pub api_key_file: Option<PathBuf>,
+    pub first_key_file: Option<PathBuf>,
+    pub open_registration: Option<bool>,
+    pub access_token_life: Option<Period>,
+    pub refresh_token_life: Option<Period>,
 }
 
 #[derive(Default, Deserialize)]
