@@ -13,6 +13,7 @@ use crate::auth::{Badge, Pass, Principal, Refused};
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::hub::{Member, MemberId};
 use crate::rt::clock;
+use crate::store::LogFilter;
 use crate::types::event::{Dialect, page_topic};
 use crate::types::rights::Verb;
 use crate::types::token::TokenKind;
@@ -126,8 +127,24 @@ impl Page {
         Ok(())
     }
 
+    /// Appends the last entries, the oldest first; fewer where they are long, so that a page is not cut off for them.
     fn last_logs(&self, out: &mut Vec<u8>, server_id: &str) {
-        let _ = (out, server_id, LOG_ENTRIES);
+        let filter = LogFilter { limit: LOG_ENTRIES, level: None, source: None, component: None };
+        let entries = self.host.store.logs(server_id, &filter).unwrap_or_else(|error| {
+            log::warn!("{}: no log entries at the beginning: {error}", self.conn.peer());
+            Vec::new()
+        });
+        let now = clock::wall();
+        let mut room = self.host.limits.backlog_bytes / 2;
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        for entry in &entries {
+            let mut frame = Vec::new();
+            frame::text_with(&mut frame, |out| browser::log(out, entry, now));
+            let Some(left) = room.checked_sub(frame.len()) else { break };
+            room = left;
+            frames.push(frame);
+        }
+        out.extend(frames.into_iter().rev().flatten());
     }
 
     /// Whether anybody may come in without showing anything.
