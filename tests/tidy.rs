@@ -38,7 +38,6 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("hub", "wire", "the hub is given its encoder by the daemon"),
     ("store", "wire", "a workshop knows no wire"),
     ("run", "wire", "a workshop knows no wire"),
-    ("alerts", "conn", "only the hub sends to connections"),
     ("gpio", "conn", "only the hub sends to connections"),
     ("telemetry", "conn", "only the hub sends to connections"),
     ("actions", "conn", "actions know values, not visitors"),

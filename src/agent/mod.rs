@@ -1,1 +1,3 @@
-//! The agent: this device, connected to a hub.
+//! This device, connected to a hub.
+
+mod spool;

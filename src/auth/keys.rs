@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use crate::types::rights::Rights;
 
+use super::inside::{Inside, Pass};
 use super::key::{Digest, KeyId, take_apart};
 
 /// What the gate must know of a key.
@@ -48,9 +49,6 @@ impl Record {
     }
 }
 
-/// Ends what came in with a key; must not wait.
-type TurnOut = dyn Fn(&'static str) + Send + Sync;
-
 /// See the module's text.
 pub struct Keys {
     inner: Mutex<Inner>,
@@ -63,8 +61,7 @@ struct Inner {
     records: HashMap<KeyId, Record>,
     /// When each was last shown, since the store last asked. Not more than there are keys.
     used: HashMap<KeyId, SystemTime>,
-    inside: HashMap<u64, (KeyId, Arc<TurnOut>)>,
-    next_pass: u64,
+    inside: Inside<KeyId>,
     /// There is or was a key, so nobody is let in without one.
     guarded: bool,
 }
@@ -84,7 +81,8 @@ impl Keys {
     pub fn replace(&self, records: Vec<Record>, guarded: bool, now: SystemTime) {
         {
             let mut inner = self.lock();
-            inner.guarded |= guarded || !records.is_empty();
+            // An agent's key opens no door, so it closes none.
+            inner.guarded |= guarded || records.iter().any(|record| record.server_id.is_none());
             inner.records = records.into_iter().map(|record| (record.id, record)).collect();
         }
         self.turn_out(now);
@@ -95,9 +93,7 @@ impl Keys {
         let out: Vec<_> = {
             let mut inner = self.lock();
             let Inner { records, inside, .. } = &mut *inner;
-            let faults: Vec<_> =
-                inside.iter().filter_map(|(number, (id, _))| Some((*number, fault(records, *id, now)?))).collect();
-            faults.into_iter().filter_map(|(number, why)| Some((inside.remove(&number)?.1, why))).collect()
+            inside.take_out(|id| fault(records, *id, now))
         };
         out.iter().for_each(|(turn_out, why)| turn_out(why));
         out.len()
@@ -109,9 +105,14 @@ impl Keys {
         inner.records.values().filter(|record| record.fault(now).is_none()).filter_map(|record| record.expires).min()
     }
 
-    /// How many would open the door now.
+    /// How many are good now.
     pub fn good(&self, now: SystemTime) -> usize {
         self.lock().records.values().filter(|record| record.fault(now).is_none()).count()
+    }
+
+    /// Whether one of those would open the door: an agent's key does not.
+    pub fn opens(&self, now: SystemTime) -> bool {
+        self.lock().records.values().any(|record| record.server_id.is_none() && record.fault(now).is_none())
     }
 
     /// Whether there is or was a key.
@@ -148,6 +149,13 @@ impl Keys {
         Some(found)
     }
 
+    /// The digest of a key that opens its server's door to an agent now.
+    pub(super) fn agents_digest(&self, id: KeyId, now: SystemTime) -> Option<Digest> {
+        let inner = self.lock();
+        let record = inner.records.get(&id).filter(|record| record.server_id.is_some())?;
+        record.fault(now).is_none().then_some(record.digest)
+    }
+
     /// Notes that somebody is in with this key, until the pass is dropped. If the key is no longer good it is turned
     /// out at once: nothing between the check and this call is missed.
     pub(super) fn enter(
@@ -156,15 +164,10 @@ impl Keys {
         now: SystemTime,
         turn_out: impl Fn(&'static str) + Send + Sync + 'static,
     ) -> Pass {
-        let number = {
-            let mut inner = self.lock();
-            inner.next_pass += 1;
-            let number = inner.next_pass;
-            inner.inside.insert(number, (id, Arc::new(turn_out)));
-            number
-        };
+        let number = self.lock().inside.enter(id, Arc::new(turn_out));
         self.turn_out(now);
-        Pass { keys: Arc::clone(self), number }
+        let own = Arc::clone(self);
+        Pass::new(move || own.lock().inside.leave(number))
     }
 
     /// The lock guards plain values that are whole between any two statements.
@@ -176,18 +179,6 @@ impl Keys {
 /// A key that is no longer in the store is as good as revoked.
 fn fault(records: &HashMap<KeyId, Record>, id: KeyId, now: SystemTime) -> Option<&'static str> {
     records.get(&id).map_or(Some(REVOKED), |record| record.fault(now))
-}
-
-/// Somebody is in with a key of the store.
-pub struct Pass {
-    keys: Arc<Keys>,
-    number: u64,
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        self.keys.lock().inside.remove(&self.number);
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::config;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::types::event::{Body, Event};
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Sample, Server};
 use orders::Pending;
@@ -70,6 +70,8 @@ pub struct Errand {
 pub enum FleetError {
     #[error("there are {0} servers already, which is hub.servers")]
     Full(usize),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("no random numbers or no thread: {0}")]
     System(String),
 }
@@ -157,6 +159,7 @@ impl Fleet {
             listeners: RwLock::default(),
             worker: Mutex::default(),
         });
+        fleet.load();
         let own = Arc::downgrade(&fleet);
         let wake = fleet.timer.wake();
         let worker = Worker::spawn("fleet", move || timer::run(&own, &wake))?;
@@ -178,6 +181,7 @@ impl Fleet {
     /// Ends every pending order and the thread, within `limit`.
     pub fn stop(&self, limit: Duration) {
         self.timer.stop();
+        self.note_seen();
         for done in self.pending.all() {
             done(OrderEnd::Gone);
         }

@@ -2,6 +2,7 @@
 
 use super::seat::Seated;
 use super::*;
+use crate::store::ServerNumber;
 use crate::types::fleet::{Health, ServerStatus};
 
 /// What its owner says of a server.
@@ -17,6 +18,8 @@ pub struct Profile {
 /// One server.
 pub(super) struct Entry {
     pub id: Arc<str>,
+    pub number: ServerNumber,
+    changing: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -30,6 +33,12 @@ pub(super) struct State {
 }
 
 impl Entry {
+    pub fn new(number: ServerNumber, server: Server) -> Arc<Entry> {
+        let id = server.id.as_str().into();
+        let state = State { server, latest: None, seated: None, streams: Vec::new(), removed: false };
+        Arc::new(Entry { id, number, changing: Mutex::default(), state: Mutex::new(state) })
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,13 +59,14 @@ impl State {
 impl Fleet {
     /// All servers, the oldest first.
     pub fn servers(&self) -> Vec<Server> {
-        let mut all: Vec<Server> = self.entries().iter().map(|entry| entry.lock().shown()).collect();
+        let mut all: Vec<Server> = self.entries().iter().map(|entry| self.with_health(entry.lock().shown())).collect();
         all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         all
     }
 
     pub fn server(&self, id: &str) -> Option<Server> {
-        Some(self.entry(id)?.lock().shown())
+        let server = self.entry(id)?.lock().shown();
+        Some(self.with_health(server))
     }
 
     pub(super) fn entry(&self, id: &str) -> Option<Arc<Entry>> {
@@ -67,8 +77,40 @@ impl Fleet {
         self.servers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Takes in what the store has.
+    pub(super) fn load(&self) {
+        let kept = self.store.servers().unwrap_or_else(|error| {
+            log::error!("the fleet's servers cannot be read: {error}");
+            Vec::new()
+        });
+        for (_, server) in &kept {
+            self.alerts.status(&server.id, &server.name, server.status);
+        }
+        let entries = kept.into_iter().map(|(number, server)| Entry::new(number, server));
+        let entries = entries.map(|entry| (Arc::clone(&entry.id), entry));
+        self.servers.write().unwrap_or_else(PoisonError::into_inner).extend(entries);
+    }
+
+    /// Writes when servers were last heard of.
+    pub(super) fn note_seen(&self) {
+        let seen = self.entries().into_iter().filter_map(|entry| Some((entry.number, entry.lock().server.last_seen?)));
+        let seen: Vec<_> = seen.collect();
+        if !seen.is_empty()
+            && let Err(error) = self.store.note_seen(seen)
+        {
+            log::warn!("when servers were last heard of is not kept: {error}");
+        }
+    }
+
     /// Makes a server. `owner` is a user's id; `None`: it belongs to the administrators.
+    ///
+    /// # Errors
+    /// There are too many, or the store's.
     pub fn add(&self, owner: Option<String>, profile: Profile) -> Result<Server, FleetError> {
+        let there = self.servers.read().unwrap_or_else(PoisonError::into_inner).len();
+        if there >= self.limits.servers {
+            return Err(FleetError::Full(there));
+        }
         let now = clock::wall();
         let server = Server {
             id: crate::rt::random::uuid()?,
@@ -83,10 +125,9 @@ impl Fleet {
             created_at: now,
             updated_at: now,
         };
-        let id: Arc<str> = server.id.as_str().into();
-        let state = State { server: server.clone(), latest: None, seated: None, streams: Vec::new(), removed: false };
-        let entry = Arc::new(Entry { id: Arc::clone(&id), state: Mutex::new(state) });
-        self.servers.write().unwrap_or_else(PoisonError::into_inner).insert(id, entry);
+        let number = self.store.add_server(&server)?;
+        let entry = Entry::new(number, server.clone());
+        self.servers.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&entry.id), entry);
         self.tell(&server, &Change::Added);
         Ok(server)
     }
@@ -97,18 +138,29 @@ impl Fleet {
     /// The store's; nothing has changed then.
     pub fn change(&self, id: &str, change: impl FnOnce(&mut Profile)) -> Result<Option<Server>, FleetError> {
         let Some(entry) = self.entry(id) else { return Ok(None) };
-        let (server, name) = {
+        // One change at a time, without the lock under which records come in: the disk may take a while.
+        let changing = entry.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = entry.lock().server.clone();
+        let Server { name, host, port, metadata, .. } = before.clone();
+        let mut profile = Profile { name: name.clone(), host, port, metadata };
+        change(&mut profile);
+        let Profile { name: new, host, port, metadata } = profile;
+        let after = Server { name: new, host, port, metadata, updated_at: clock::wall(), ..before };
+        self.store.change_server(entry.number, &after)?;
+        let server = {
             let mut state = entry.lock();
-            let Server { name, host, port, metadata, .. } = state.server.clone();
-            let mut profile = Profile { name: name.clone(), host, port, metadata };
-            change(&mut profile);
-            let Profile { name: new, host, port, metadata } = profile;
-            state.server =
-                Server { name: new, host, port, metadata, updated_at: clock::wall(), ..state.server.clone() };
-            (state.shown(), name)
+            let last_seen = state.server.last_seen;
+            state.server = Server { last_seen, ..after };
+            state.shown()
         };
+        drop(changing);
+        let server = self.with_health(server);
         self.tell(&server, &Change::Changed { name });
         Ok(Some(server))
+    }
+
+    fn with_health(&self, server: Server) -> Server {
+        Server { health: self.alerts.health(&server.id), ..server }
     }
 
     /// Removes a server, its agent's seat and everything kept of it. `false`: there was none.
@@ -116,12 +168,19 @@ impl Fleet {
     /// # Errors
     /// The store's; nothing has changed then.
     pub fn remove(&self, id: &str) -> Result<bool, FleetError> {
-        let Some(entry) = self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(id) else {
+        let Some(entry) = self.entry(id) else { return Ok(false) };
+        let _changing = entry.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing more is taken in from here on, so that nothing is left behind.
+        entry.lock().removed = true;
+        if let Err(error) = self.store.remove_server(entry.number, id) {
+            entry.lock().removed = false;
+            return Err(error.into());
+        }
+        if self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(id).is_none() {
             return Ok(false);
-        };
+        }
         let (server, seated) = {
             let mut state = entry.lock();
-            state.removed = true;
             (state.shown(), state.seated.take())
         };
         if let Some(seated) = seated {

@@ -124,7 +124,7 @@ impl Relay<'_> {
                 return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
             }
             let Some(head) = head else { return Ok(()) };
-            check(self.door, &head)?;
+            check(self.door, self.conn, &head)?;
             // The first head leads elsewhere if it asks for a WebSocket; a later one is too late.
             if head.upgrade.is_some() {
                 return Err(Refusal::text(400, "open a new connection for a WebSocket\n"));

@@ -21,7 +21,8 @@ use std::time::Duration;
 use tiny_http::{Method, Request, Server};
 
 use crate::alerts::Alerts;
-use crate::auth::{self, Gate, Shown};
+use crate::auth::password::Passwords;
+use crate::auth::{self, Gate, Refused, Shown, Verdict};
 use crate::config;
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
@@ -29,6 +30,7 @@ use crate::hub::Hub;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
+use crate::types::rights::Rights;
 use reply::Reply;
 
 /// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
@@ -48,6 +50,8 @@ pub struct Rooms {
     pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
+    pub accounts: config::Accounts,
+    pub passwords: Passwords,
     pub node_id: String,
 }
 
@@ -195,13 +199,17 @@ struct Asked {
     client_name: Option<String>,
     accepts_html: bool,
     json: bool,
+    /// A web page's form.
+    form: bool,
     body: Vec<u8>,
+    /// What the key that was shown allows; `None`: everything.
+    rights: Option<Arc<Rights>>,
 }
 
 impl Asked {
     /// A request leaves nothing behind that could end with it.
     fn caller(&self) -> Caller {
-        Caller { id: None, name: self.peer.to_string().into(), rights: None }
+        Caller { id: None, name: self.peer.to_string().into(), rights: self.rights.clone() }
     }
 }
 
@@ -216,8 +224,8 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
         return;
     }
     let reply = match read(&mut request, peer, rooms.limits.body_bytes) {
-        Ok(asked) => {
-            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));
+        Ok(mut asked) => {
+            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &mut asked)));
             routed.unwrap_or_else(|_| {
                 log::error!("the handler of {} {} crashed", asked.method, asked.path);
                 worker::crashed();
@@ -230,7 +238,7 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
     let _ = request.respond(reply.for_origin(origin).response());
 }
 
-fn route(rooms: &Rooms, asked: &Asked) -> Reply {
+fn route(rooms: &Rooms, asked: &mut Asked) -> Reply {
     let path = asked.path.as_str();
     if matches!(path, "/publish" | "/subscribe" | "/info") {
         return picloud::answer(rooms, asked);
@@ -240,10 +248,21 @@ fn route(rooms: &Rooms, asked: &Asked) -> Reply {
     }
     // The page, its documents and the health checks hold no secrets; everything else needs the key.
     let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json") || path.starts_with("/public/");
-    if !public && !rooms.gate.check(&asked.shown).admitted() {
-        return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+    if !public {
+        match rooms.gate.check(asked.peer.ip(), &asked.shown) {
+            Verdict::Admitted(badge) => asked.rights = rooms.gate.rights(badge),
+            Verdict::Missing | Verdict::Wrong => {
+                return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+            }
+            Verdict::Slowed(wait) => {
+                let text = Refused::wait_text(wait);
+                let body =
+                    format!("{{\"detail\":\"Invalid API Key: {text}\",\"message\":\"Invalid API Key: {text}\"}}");
+                return Reply::json(429, body.into()).with("Retry-After", Refused::wait_seconds(wait).to_string());
+            }
+        }
     }
-    match path {
+    match asked.path.as_str() {
         "/ws" => Reply::text(400, "Bad Request\n"),
         "/" | "/health" | "/ready" => fleet::answer(rooms, asked),
         _ => endrpi::answer(rooms, asked),
@@ -264,10 +283,10 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         },
         client_name: header(request, "X-API-Client-Name").filter(|name| !name.is_empty()),
         accepts_html: header(request, "Accept").is_some_and(|accept| accept.contains("text/html")),
-        json: header(request, "Content-Type").is_some_and(|kind| {
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-        }),
+        json: is_of(request, "application/json"),
+        form: is_of(request, "application/x-www-form-urlencoded"),
         body: Vec::new(),
+        rights: None,
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);
@@ -278,6 +297,11 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
     // The front door has counted the bytes already; this bound is for whoever comes past it.
     request.as_reader().take(limit as u64).read_to_end(&mut asked.body)?;
     Ok(asked)
+}
+
+fn is_of(request: &Request, wanted: &str) -> bool {
+    let kind = header(request, "Content-Type");
+    kind.is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted)))
 }
 
 fn header(request: &Request, name: &'static str) -> Option<String> {

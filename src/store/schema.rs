@@ -37,12 +37,17 @@ const MIGRATIONS: [&str; 2] = [
          role TEXT NOT NULL,
          is_active INTEGER NOT NULL DEFAULT 1,
          created INTEGER NOT NULL,
-         -- Tokens issued before this moment are worth nothing.
-         tokens_from INTEGER NOT NULL DEFAULT 0
+         -- Tokens of earlier generations are worth nothing.
+         generation INTEGER NOT NULL DEFAULT 1
      ) STRICT, WITHOUT ROWID;
-     CREATE TABLE revoked_tokens (id TEXT PRIMARY KEY NOT NULL, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     -- Remembered until the last token of the login has expired.
+     CREATE TABLE ended_logins (
+         login TEXT PRIMARY KEY NOT NULL,
+         user_id TEXT NOT NULL,
+         until INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
      CREATE TABLE servers (
-         number INTEGER PRIMARY KEY,
+         number INTEGER PRIMARY KEY AUTOINCREMENT,
          id TEXT NOT NULL UNIQUE,
          owner TEXT,
          name TEXT NOT NULL,
@@ -59,11 +64,12 @@ const MIGRATIONS: [&str; 2] = [
          step INTEGER NOT NULL,
          at INTEGER NOT NULL,
          samples INTEGER NOT NULL,
-         cpu REAL,
-         memory REAL,
-         disk REAL,
-         temperature REAL,
-         load_1m REAL,
+         -- These five in hundredths, which is small in the file.
+         cpu INTEGER,
+         memory INTEGER,
+         disk INTEGER,
+         temperature INTEGER,
+         load_1m INTEGER,
          sent INTEGER,
          received INTEGER,
          PRIMARY KEY (server, step, at)
@@ -78,6 +84,7 @@ const MIGRATIONS: [&str; 2] = [
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE logs (
          number INTEGER PRIMARY KEY,
+         id TEXT NOT NULL,
          server INTEGER NOT NULL,
          at INTEGER NOT NULL,
          level TEXT NOT NULL,
@@ -113,6 +120,7 @@ const MIGRATIONS: [&str; 2] = [
          id TEXT PRIMARY KEY NOT NULL,
          server_id TEXT NOT NULL,
          cause TEXT,
+         subject TEXT,
          threshold_id TEXT,
          kind TEXT NOT NULL,
          severity TEXT NOT NULL,
@@ -121,9 +129,12 @@ const MIGRATIONS: [&str; 2] = [
          current_value REAL,
          created INTEGER NOT NULL,
          acknowledged INTEGER,
-         resolved INTEGER
+         resolved INTEGER,
+         -- Resolved by hand, and the condition has not been gone since.
+         muted INTEGER NOT NULL DEFAULT 0
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX alerts_of_server ON alerts (server_id, created);
+     CREATE INDEX alerts_by_time ON alerts (created, id);
      -- What was asked for and what came of it; each hash covers its row and the hash before.
      CREATE TABLE audit (
          number INTEGER PRIMARY KEY,

@@ -17,7 +17,7 @@ mod protocol;
 mod read;
 pub mod rest;
 pub mod server;
-mod write;
+pub(in crate::wire) mod write;
 
 use crate::types::fleet::Alert;
 pub use protocol::Speech;
