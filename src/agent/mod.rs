@@ -1,3 +1,7 @@
 //! This device, connected to a hub.
 
+mod memory;
+mod orders;
 mod spool;
+
+pub use orders::{Orders, Reply};
