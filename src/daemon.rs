@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 
 use crate::alerts::Alerts;
 use crate::auth::Gate;
+use crate::auth::password::Passwords;
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
@@ -123,6 +124,7 @@ impl Daemon {
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
         let store = Arc::new(Store::start(config.state_dir.as_deref()).map_err(StartError::new)?);
+        make_first_key(config, &store)?;
         need_a_key(config, &store)?;
         let sockets = config.listen.iter().map(|address| {
             Listener::bind(*address)
@@ -167,6 +169,8 @@ impl Daemon {
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
+            accounts: config.accounts.clone(),
+            passwords: Passwords::new(),
             node_id: config.node_id.clone(),
         });
         let http = http.map_err(StartError::new)?;
@@ -176,6 +180,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             fleet: Arc::clone(&fleet),
+            store: Arc::clone(&store),
             limits: config.session.clone(),
             picloud: config.picloud.clone(),
         });
@@ -247,9 +252,25 @@ impl Daemon {
     }
 }
 
+/// On a first start, where that is wanted, a key comes into being without anybody's hand.
+fn make_first_key(config: &Config, store: &Store) -> Result<(), StartError> {
+    let Some(path) = config.accounts.first_key_file.as_deref().filter(|_| matches!(config.auth, Auth::Stored)) else {
+        return Ok(());
+    };
+    match store.make_first_key(path) {
+        Ok(None) => Ok(()),
+        Ok(Some(id)) => {
+            log::info!("first start: key {id}, which may do everything, is in '{}'", path.display());
+            Ok(())
+        }
+        Err(why) => Err(StartError(format!("auth.first_key_file '{}': {why}", path.display()))),
+    }
+}
+
 /// Where only the store's keys let anybody in, there must be one.
 fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
-    if !matches!(config.auth, Auth::Stored) || store.keys().good(clock::wall()) > 0 {
+    let somebody = || store.keys().opens(clock::wall()) || store.accounts().active() > 0;
+    if !matches!(config.auth, Auth::Stored) || somebody() {
         return Ok(());
     }
     let dir = config.state_dir.clone().unwrap_or_default();
@@ -258,7 +279,8 @@ fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
         Health::Degraded(why) => format!("auth.mode is \"key\", but the keys in '{dir}' cannot be known: {why}"),
         _ => format!(
             "auth.mode is \"key\", but '{dir}' holds no good API key, and none is configured: make one with `pinwire key \
-             add --name NAME --state-dir '{dir}'`, or give --api-key-file FILE"
+             add --name NAME --state-dir '{dir}'`, add a user with `pinwire user add`, set auth.first_key_file, or give \
+             --api-key-file FILE"
         ),
     }))
 }

@@ -30,7 +30,8 @@ use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
 use crate::store::{KeptAlert, Store, StoreError};
 use crate::types::event::{Body, Event, PageNews, page_topic};
-use crate::types::fleet::{Alert, AlertKind, Health, Sample, ServerStatus, Threshold};
+use crate::types::fleet::{Alert, Health, Sample, ServerStatus, Threshold};
+use crate::wire::chatops::rest::NewThreshold;
 use book::Book;
 use courier::Couriers;
 use watched::{Change, Moment};
@@ -68,18 +69,6 @@ pub struct Wanted<'a> {
     pub server_id: Option<&'a str>,
     pub skip: usize,
     pub limit: usize,
-}
-
-/// A new threshold, as somebody wants it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewThreshold {
-    pub server_id: String,
-    pub metric: AlertKind,
-    pub value: f64,
-    pub comparison: crate::types::fleet::Comparison,
-    pub enabled: bool,
-    pub duration: Duration,
-    pub hysteresis: f64,
 }
 
 /// A handle for everyone.

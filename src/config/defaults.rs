@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud, Session,
-    SysfsBias, Telemetry,
+    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud,
+    Session, SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -31,6 +31,7 @@ impl Default for Config {
             shutdown_deadline: Duration::from_secs(5),
             debug_actions: false,
             auth: Auth::Undecided,
+            accounts: Accounts::default(),
             tls: None,
             front: Front::default(),
             session: Session::default(),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
-use super::{AgentFlags, access, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
 
 /// The command line of `serve` as typed; everything absent unless given.
@@ -61,6 +61,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+    accounts::accounts(&mut config.accounts, &written)?;
     alerts::alerts(&mut config.alerts, &written)?;
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
@@ -195,6 +196,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
     hub.own_server = file.own_server;
+    set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);
     set_count(&mut hub.invalid_messages, file.invalid_messages);

@@ -4,6 +4,7 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod accounts;
 mod agent;
 mod alerts;
 mod commands;
@@ -21,6 +22,7 @@ mod templates;
 mod tls;
 mod validate;
 
+pub use accounts::Accounts;
 pub use agent::{Agent, AgentFlags, HubProtocol};
 pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
@@ -54,6 +56,7 @@ pub struct Config {
     /// Answer `DEBUG_PANIC`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
+    pub accounts: Accounts,
     pub tls: Option<TlsFiles>,
     pub front: Front,
     pub session: Session,

@@ -96,6 +96,7 @@ fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("telemetry.max_age", telemetry.max_age, Duration::ZERO),
         ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
         ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
+        ("hub.auth_deadline", config.hub.auth_deadline, SHORTEST),
         ("hub.agent_silence", config.hub.agent_silence, SHORTEST),
         ("hub.order_timeout", config.hub.order_timeout, SHORTEST),
         ("hub.order_timeout_max", config.hub.order_timeout_max, SHORTEST),

@@ -136,6 +136,12 @@ impl Fleet {
         self.hub.publish(Event { at, body: Body::Device { topic, server_id: Arc::clone(id), event } });
     }
 
+    /// How far those of these streams are kept that the hub knows: an agent that hears of a number may forget what is
+    /// up to it.
+    pub fn positions(&self, server_id: &str, streams: &[Arc<str>]) -> Vec<(Arc<str>, u64)> {
+        streams.iter().filter_map(|stream| Some((Arc::clone(stream), self.position(server_id, stream)?))).collect()
+    }
+
     fn position(&self, _server_id: &str, _stream: &str) -> Option<u64> {
         None
     }

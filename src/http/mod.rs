@@ -21,6 +21,7 @@ use std::time::Duration;
 use tiny_http::{Method, Request, Server};
 
 use crate::alerts::Alerts;
+use crate::auth::password::Passwords;
 use crate::auth::{self, Gate, Refused, Shown, Verdict};
 use crate::config;
 use crate::dispatch::Desk;
@@ -49,6 +50,8 @@ pub struct Rooms {
     pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
+    pub accounts: config::Accounts,
+    pub passwords: Passwords,
     pub node_id: String,
 }
 
@@ -196,6 +199,8 @@ struct Asked {
     client_name: Option<String>,
     accepts_html: bool,
     json: bool,
+    /// A web page's form.
+    form: bool,
     body: Vec<u8>,
     /// What the key that was shown allows; `None`: everything.
     rights: Option<Arc<Rights>>,
@@ -278,9 +283,8 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         },
         client_name: header(request, "X-API-Client-Name").filter(|name| !name.is_empty()),
         accepts_html: header(request, "Accept").is_some_and(|accept| accept.contains("text/html")),
-        json: header(request, "Content-Type").is_some_and(|kind| {
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-        }),
+        json: is_of(request, "application/json"),
+        form: is_of(request, "application/x-www-form-urlencoded"),
         body: Vec::new(),
         rights: None,
     };
@@ -293,6 +297,11 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
     // The front door has counted the bytes already; this bound is for whoever comes past it.
     request.as_reader().take(limit as u64).read_to_end(&mut asked.body)?;
     Ok(asked)
+}
+
+fn is_of(request: &Request, wanted: &str) -> bool {
+    let kind = header(request, "Content-Type");
+    kind.is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted)))
 }
 
 fn header(request: &Request, name: &'static str) -> Option<String> {

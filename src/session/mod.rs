@@ -5,10 +5,12 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
+mod agent;
 mod echo;
 mod endrpi;
 mod events;
 mod keepalive;
+mod page;
 mod picloud;
 
 use std::borrow::Cow;
@@ -27,6 +29,7 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Stack;
+use crate::store::Store;
 use crate::types::rights::Rights;
 use keepalive::KeepAlive;
 
@@ -36,6 +39,7 @@ pub struct Host {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub fleet: Arc<Fleet>,
+    pub store: Arc<Store>,
     pub limits: config::Session,
     pub picloud: config::Picloud,
 }
@@ -43,12 +47,32 @@ pub struct Host {
 /// Which conversation a visitor came for.
 pub enum Kind {
     Endrpi,
-    Events { types: Vec<crate::types::topic::Pattern> },
-    Subscribe { name: String },
-    Publish { name: String },
+    Events {
+        types: Vec<crate::types::topic::Pattern>,
+    },
+    Subscribe {
+        name: String,
+    },
+    Publish {
+        name: String,
+    },
     Info,
+    /// A web page that watches a server.
+    Page {
+        watched: Watched,
+        /// As it stands in the path.
+        server_id: String,
+        /// A token or key that was shown in the handshake.
+        shown: Option<String>,
+    },
+    /// ChatOps' agents.
+    Agent {
+        user_agent: Option<String>,
+    },
     Echo,
 }
+
+pub use page::Watched;
 
 /// tungstenite's read buffer, touched by every session: more would cost each idle connection, less would cost
 /// more system calls for large messages (a request is some 50 bytes).
@@ -136,6 +160,8 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
+        Kind::Page { watched, server_id, shown } => Box::new(page::Page::new(host, conn, watched, server_id, shown)),
+        Kind::Agent { user_agent } => Box::new(agent::Agent::new(host, conn, user_agent.as_deref())),
         Kind::Echo => Box::new(echo::Echo),
     }
 }
@@ -147,6 +173,11 @@ trait Conversation {
 
     /// A whole message. `text` is false for binary frames.
     fn message(&mut self, line: &mut Line, payload: &[u8], text: bool) -> Result<(), End>;
+
+    /// Largest message it takes from now on, where that is not the usual one.
+    fn message_bytes(&self) -> Option<usize> {
+        None
+    }
 
     /// When [`Conversation::tick`] wants to be called next.
     fn next_tick(&self) -> Option<Instant> {
@@ -187,6 +218,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
     if let Err(end) = conversation.begin(&mut stream.line) {
         return end;
     }
+    let mut allowed = None;
     loop {
         stream.tick = conversation.next_tick();
         let read = protocol.read(stream);
@@ -204,6 +236,13 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
         stream.keepalive.message_done();
         if let Err(end) = done {
             return end;
+        }
+        if conversation.message_bytes() != allowed {
+            allowed = conversation.message_bytes();
+            protocol.set_config(|config| {
+                config.max_message_size = allowed.or(config.max_message_size);
+                config.max_frame_size = allowed.or(config.max_frame_size);
+            });
         }
         if stream.line.replies.len() > REPLIES_BYTES && stream.line.settle().is_err() {
             return End::gone("connection lost");
@@ -244,13 +283,18 @@ impl Line {
     /// Notes with what the visitor is in; it is closed when that ends, which may be now.
     fn admit(&mut self, gate: &Gate, badge: Badge) {
         self.rights = gate.rights(badge);
+        self.pass = gate.enter(badge, self.turn_out());
+    }
+
+    /// What ends the session when what the visitor came with is no longer good.
+    fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
         let conn = Arc::downgrade(&self.conn);
-        self.pass = gate.enter(badge, move |why| {
+        move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
                 conn.close(conn::CLOSE_POLICY, why);
             }
-        });
+        }
     }
 
     /// Sends all answers, then everything that waits in the hub.

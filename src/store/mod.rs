@@ -18,6 +18,7 @@
 mod alerts;
 mod db;
 mod error;
+mod first_key;
 mod keys;
 mod open;
 mod schema;

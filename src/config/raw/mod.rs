@@ -51,6 +51,10 @@ pub(super) struct Auth {
     /// Text, not an enum: serde's error would print a key written here by mistake.
     pub mode: Option<String>,
     pub api_key_file: Option<PathBuf>,
+    pub first_key_file: Option<PathBuf>,
+    pub open_registration: Option<bool>,
+    pub access_token_life: Option<Period>,
+    pub refresh_token_life: Option<Period>,
 }
 
 #[derive(Default, Deserialize)]
@@ -122,6 +126,7 @@ pub(super) struct Telemetry {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Hub {
     pub own_server: Option<bool>,
+    pub auth_deadline: Option<Period>,
     pub agent_silence: Option<Period>,
     pub message_bytes: Option<Count>,
     pub invalid_messages: Option<Count>,

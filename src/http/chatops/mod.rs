@@ -18,6 +18,7 @@ use tiny_http::Method;
 
 use super::{Asked, Reply, Rooms};
 use crate::auth::{Badge, Principal, Refused};
+use crate::store::StoreError;
 use crate::types::rights::Verb;
 use crate::types::token::TokenKind;
 use crate::wire::chatops::rest;
@@ -109,6 +110,17 @@ fn unknown() -> Reply {
 
 fn not_found() -> Reply {
     detail(404, "Not Found")
+}
+
+/// What the store could not do.
+fn not_stored(error: &StoreError) -> Reply {
+    let status = match error {
+        StoreError::Busy => 503,
+        StoreError::Unwritable(_) => 507,
+        StoreError::Conflict(_) => 409,
+        StoreError::Sql(_) => 500,
+    };
+    detail(status, &error.to_string())
 }
 
 fn detail(status: u16, text: &str) -> Reply {

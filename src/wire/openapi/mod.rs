@@ -4,16 +4,22 @@
 //! | file | what it is |
 //! |---|---|
 //! | `schema`, `route`, `names` | the words of the table, and how they are written |
-//! | `shared` | what several systems answer |
+//! | `shared`, `fleet` | what several systems answer, and all routes of the fleet |
 //! | the others | the routes of one system each, and the models they speak in |
 //! | `about.md` | the document's introduction, for people: what holds for all routes, and the WebSockets |
 
+mod accounts;
+mod alerts;
+mod clusters;
 mod daemon;
 mod events;
+mod fleet;
 mod names;
 mod pins;
 mod route;
+mod samples;
 mod schema;
+mod servers;
 mod shared;
 mod system;
 
@@ -26,13 +32,36 @@ use route::{Answer, Route};
 use schema::Model;
 
 /// All routes, by system, in the order of the document.
-const SYSTEMS: &[&[Route]] = &[daemon::ROUTES, system::ROUTES, pins::ROUTES, events::ROUTES];
+const SYSTEMS: &[&[Route]] = &[
+    daemon::ROUTES,
+    system::ROUTES,
+    pins::ROUTES,
+    events::ROUTES,
+    accounts::ROUTES,
+    servers::ROUTES,
+    samples::ROUTES,
+    alerts::ROUTES,
+    clusters::ROUTES,
+];
 
 /// The groups of the document, with what holds for each.
 const TAGS: &[(&str, &str)] = &[
-    ("system", "Readings of the machine. What cannot be read is answered 500 with the reason, never with a guess."),
+    (
+        "system",
+        "Readings of the machine. What cannot be read is answered 500 with the reason, never \
+        with a guess.",
+    ),
     ("pins", "The pins of the 40-pin header"),
     ("events", "Publish; to subscribe, open a WebSocket"),
+    ("users", "ChatOps: who may log in to the hub. Users see their own servers, administrators all"),
+    ("api-keys", "ChatOps: keys of agents"),
+    ("servers", "ChatOps: the machines of the fleet"),
+    ("metrics", "ChatOps: samples of a server"),
+    ("logs", "ChatOps: log entries of a server"),
+    ("commands", "ChatOps: commands, which each agent's own configuration allows or denies"),
+    ("docker", "ChatOps: a server's containers"),
+    ("alerts", "ChatOps: alerts, and the thresholds behind them"),
+    ("clusters", "Pi-Controller: named groups of nodes. Ids in paths are numbers or names"),
     ("daemon", "The daemon itself; no key needed"),
 ];
 

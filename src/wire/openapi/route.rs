@@ -20,6 +20,8 @@ pub struct Route {
     pub body: &'static [Content],
     pub answers: &'static [Answer],
     pub asks: Asks,
+    /// There for old clients, and of no use to new ones.
+    pub deprecated: bool,
 }
 
 /// Who may ask.
@@ -119,7 +121,19 @@ impl Parameter {
 impl Route {
     const fn new(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Route {
         let asks = Asks::Known;
-        Route { method, path, id, tag: "", summary, about: "", parameters: &[], body: &[], answers: &[], asks }
+        Route {
+            method,
+            path,
+            id,
+            tag: "",
+            summary,
+            about: "",
+            parameters: &[],
+            body: &[],
+            answers: &[],
+            asks,
+            deprecated: false,
+        }
     }
 
     pub const fn get(path: &'static str, id: &'static str, summary: &'static str) -> Route {
@@ -167,6 +181,10 @@ impl Route {
         Route { asks: Asks::Anybody, ..self }
     }
 
+    pub const fn deprecated(self) -> Route {
+        Route { deprecated: true, ..self }
+    }
+
     pub fn path_parameters(&self) -> impl Iterator<Item = &'static Parameter> + use<> {
         self.parameters.iter().filter(|parameter| parameter.place == Place::Path)
     }
@@ -188,6 +206,7 @@ impl Route {
         let object = Object::open(out).list("tags", [self.tag], super::super::picloud::string);
         let object = object.text("operationId", self.id).text("summary", self.summary);
         let object = object.text_if("description", some(self.about));
+        let object = if self.deprecated { object.bool("deprecated", true) } else { object };
         let object = match self.asks {
             Asks::Anybody => object.raw("security", "[]"),
             Asks::Known => object,

@@ -3,7 +3,7 @@
 use super::super::super::picloud::string;
 use super::super::metrics::{self, Absent};
 use super::super::write::{Object, list};
-use crate::types::fleet::{Alert, ApiKey, Container, LogEntry, Point, Sample, Server, Threshold, User};
+use crate::types::fleet::{Alert, AlertCause, ApiKey, Container, LogEntry, Point, Sample, Server, Threshold, User};
 
 /// Appends an error.
 pub fn detail(out: &mut Vec<u8>, text: &str) {
@@ -117,6 +117,8 @@ pub fn alert(out: &mut Vec<u8>, alert: &Alert) {
         .time("created_at", alert.created_at)
         .time_or_null("resolved_at", alert.resolved_at)
         .time_if("acknowledged_at", alert.acknowledged_at)
+        .text_if("threshold_id", alert.threshold_id.as_deref())
+        .text_if("cause", alert.cause.map(AlertCause::as_str))
         .close();
 }
 
@@ -151,9 +153,10 @@ pub fn log_entries(out: &mut Vec<u8>, entries: &[LogEntry]) {
     });
 }
 
-/// Appends a log entry with the documented members of a push first.
+/// Appends a log entry as it is pushed: the documented members first, and the level in capitals as documented.
 pub fn pushed_log_entry(out: &mut Vec<u8>, entry: &LogEntry) {
-    let object = Object::open(out).text("level", entry.level.as_str()).text("message", &entry.message);
+    let level = entry.level.as_str().to_ascii_uppercase();
+    let object = Object::open(out).text("level", &level).text("message", &entry.message);
     log_origin(object.time("timestamp", entry.at), entry).close();
 }
 

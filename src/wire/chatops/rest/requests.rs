@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::read::{Fault, fields, utf8};
 use super::super::{limit, metrics as samples};
-use super::invalid::{Body, Invalid};
+use super::invalid::{Body, Invalid, Item};
 use crate::types::fleet::{AlertKind, Comparison, Sample};
 
 const NAME: usize = limit::NAME_BYTES;
@@ -114,8 +114,14 @@ pub fn threshold_change(body: &[u8]) -> Result<ThresholdChange, Invalid> {
 }
 
 fn threshold_members(body: &mut Body) -> ThresholdChange {
+    let metric = body.word("metric_type", AlertKind::WORDS, AlertKind::from_word);
+    if metric == Some(AlertKind::Service) {
+        // ChatOps takes it and never looks at it.
+        let msg = "Value error, samples say nothing of services: write cpu, memory, disk or network";
+        body.fault(Item::new("body", "metric_type", "value_error", msg).input("\"service\""));
+    }
     ThresholdChange {
-        metric: body.word("metric_type", AlertKind::WORDS, AlertKind::from_word),
+        metric,
         value: body.number("threshold_value", -VALUE_MAX, VALUE_MAX),
         comparison: body.word("comparison", Comparison::WORDS, Comparison::from_word),
         enabled: body.bool("enabled"),
