@@ -52,19 +52,25 @@ pub struct Rooms {
     pub node_id: String,
 }
 
-/// The running agent.
+/// The agent, from before its start to its end.
 pub struct Agent {
     shared: Arc<Shared>,
     stop_feed: Sender<()>,
-    workers: Mutex<Option<(Worker, Worker)>>,
+    parts: Mutex<Parts>,
+}
+
+enum Parts {
+    Ready(Box<(Feed, Link)>),
+    Running(Worker, Worker),
+    Ended,
 }
 
 impl Agent {
-    /// Starts it, or does nothing where there is no hub.
+    /// From now on what happens is kept for the hub; [`Agent::start`] begins to tell it. `None` where there is no hub.
     ///
     /// # Errors
-    /// A URL or certificate file that cannot be used, or no thread to be had.
-    pub fn start(config: &config::Agent, rooms: Rooms) -> Result<Option<Agent>, String> {
+    /// A URL, key or certificate file that cannot be used.
+    pub fn new(config: &config::Agent, rooms: impl FnOnce() -> Rooms) -> Result<Option<Agent>, String> {
         let Some(url) = &config.hub else { return Ok(None) };
         let trust = match (&config.ca, &config.pin) {
             (_, Some(pin)) => Trust::Pin(*pin),
@@ -78,6 +84,7 @@ impl Agent {
                            agent.protocol = \"chatops\"";
             return Err(message.to_owned());
         }
+        let rooms = rooms();
         let boot_id = moment::boot_id(&rooms.root);
         let stream = random::uuid().map_err(|error| error.to_string())?;
         let run = Run { stream: stream.into(), boot_id: boot_id.clone() };
@@ -110,15 +117,30 @@ impl Agent {
             boot_id,
             node_id: rooms.node_id,
         };
-        let thread = |error: std::io::Error| format!("no thread for the agent: {error}");
-        let feed = Worker::spawn("agent-feed", move || feed.run()).map_err(thread)?;
-        let link = Worker::spawn("agent-link", move || link.run()).map_err(thread)?;
-        Ok(Some(Agent { shared, stop_feed, workers: Mutex::new(Some((feed, link))) }))
+        let parts = Mutex::new(Parts::Ready(Box::new((feed, link))));
+        Ok(Some(Agent { shared, stop_feed, parts }))
+    }
+
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// None to be had.
+    pub fn start(&self) -> std::io::Result<()> {
+        let Parts::Ready(ready) = self.take_parts() else { return Ok(()) };
+        let (feed, link) = *ready;
+        let feed = Worker::spawn("agent-feed", move || feed.run())?;
+        let link = Worker::spawn("agent-link", move || link.run())?;
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Parts::Running(feed, link);
+        Ok(())
+    }
+
+    fn take_parts(&self) -> Parts {
+        std::mem::replace(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner), Parts::Ended)
     }
 
     /// Sends what there is, and writes down what the hub does not have for good; within `limit`.
     pub fn stop(&self, limit: Duration) {
-        let Some((feed, link)) = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Parts::Running(feed, link) = self.take_parts() else { return };
         let _ = self.stop_feed.try_send(());
         feed.join(limit);
         self.shared.stop();
