@@ -126,7 +126,7 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
-        let store = Arc::new(Store::start(config.state_dir.as_deref()).map_err(StartError::new)?);
+        let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
         let sockets = config.listen.iter().map(|address| {
