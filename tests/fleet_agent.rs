@@ -128,9 +128,9 @@ fn agent_in(dir: TempDir, hub: &str, more: &str) -> Daemon {
     Daemon::launch(dir, command)
 }
 
-fn simulate(agent: &Daemon, level: u8) {
+fn simulate(agent: &Daemon, level: &str) {
     let answer =
-        agent.ws("/").ask(&format!(r#"{{"action":"SIMULATE_INPUT","params":{{"pin":"GPIO5","state":{level}}}}}"#));
+        agent.ws("/").ask(&format!(r#"{{"action":"SIMULATE_INPUT","params":{{"pin":"GPIO5","level":"{level}"}}}}"#));
     assert_eq!(answer["success"], true, "{answer}");
 }
 
@@ -167,7 +167,7 @@ fn records_are_numbered_and_said_again_from_where_the_hub_has_them() {
     assert!(sample["monotonic_ns"].is_u64() && sample["boot_id"].is_string() && sample["clock"].is_string());
     let last = sample["seq"].as_u64().expect("a number");
 
-    simulate(&agent, 1);
+    simulate(&agent, "high");
     let event = link.next("event");
     assert_eq!(event["event"]["type"], "gpio.state.changed", "{event}");
     assert_eq!((&event["event"]["data"]["pin"], &event["event"]["data"]["state"]), (&json!(5), &json!("high")));
@@ -176,7 +176,7 @@ fn records_are_numbered_and_said_again_from_where_the_hub_has_them() {
 
     // The hub is gone in the middle, and what it had for good ends just before the event.
     drop(link);
-    simulate(&agent, 0);
+    simulate(&agent, "low");
     let (mut link, info) = hub.welcome(&json!({ stream.clone(): event_seq - 1 }));
     assert_eq!(info["streams"], json!([stream]));
     let (mut expected, mut levels) = (event_seq, Vec::new());
@@ -220,34 +220,36 @@ fn no_more_samples_are_under_way_than_the_hub_can_acknowledge() {
 #[test]
 fn the_hub_may_use_the_device_s_actions_unless_the_device_says_no() {
     let hub = Hub::new();
-    let ask = |link: &mut Link, id: &str, request: Value| {
-        let issuer = json!({ "who": "ann", "id": "u1", "from": "192.0.2.1" });
-        link.say(&json!({ "type": "action", "command_id": id, "request": request, "issued_by": issuer }));
+    let ask = |link: &mut Link, who: &str, request: Value| {
+        let issuer = json!({ "who": who, "id": "u1", "from": "192.0.2.1" });
+        link.say(&json!({ "type": "action", "command_id": who, "request": request, "issued_by": issuer }));
         let result = link.next("action_result");
-        assert_eq!(result["command_id"], id);
+        assert_eq!(result["command_id"], who);
         result["response"].clone()
     };
-    let lease = json!({ "action": "LEASE", "params": { "pins": ["GPIO17"], "ttl": "1m" }, "id": 7 });
+    let lease = json!({ "action": "LEASE_PINS", "params": { "pins": ["GPIO17"], "lease": 600, "grace": 0 } });
     {
         let agent = agent(&hub.url(), "");
         let (mut link, _) = hub.welcome(&json!({}));
-        let answer = ask(&mut link, "1", json!({ "action": "READ_MEMORY", "id": 5 }));
+        let answer = ask(&mut link, "ann", json!({ "action": "READ_MEMORY", "id": 5 }));
         assert_eq!((&answer["success"], &answer["id"]), (&json!(true), &json!(5)), "{answer}");
-        let answer = ask(&mut link, "2", json!({ "action": "SUBSCRIBE", "params": { "topics": ["**"] } }));
+        let answer = ask(&mut link, "ann", json!({ "action": "SUBSCRIBE", "params": { "topics": ["**"] } }));
         assert_eq!((&answer["success"], &answer["error"]), (&json!(false), &json!("Not possible through a hub")));
-        assert_eq!(ask(&mut link, "3", json!({ "action": "NONSENSE" }))["success"], false);
-        // What a hub took ends with it.
-        let set =
-            json!({ "action": "UPDATE_PINS", "params": { "pins": [{ "id": "GPIO17", "io": "OUTPUT", "state": 1 }] } });
-        let answer = ask(&mut link, "4", set);
-        eprintln!("{answer}");
-        let answer = ask(&mut link, "5", lease);
-        eprintln!("{answer}");
+        assert_eq!(ask(&mut link, "ann", json!({ "action": "NONSENSE" }))["success"], false);
+        // What was taken through the hub is its issuer's, and ends with the connection.
+        let answer = ask(&mut link, "ann", lease.clone());
+        assert_eq!(answer["success"], true, "{answer}");
+        let answer = ask(&mut link, "bob", lease.clone());
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains("hub:ann")), "{answer}");
+        drop(link);
+        let (mut link, _) = hub.welcome(&json!({}));
+        let answer = ask(&mut link, "bob", lease);
+        assert_eq!(answer["success"], true, "{answer}");
         drop(agent);
     }
     let agent = agent(&hub.url(), "actions = false\n");
     let (mut link, _) = hub.welcome(&json!({}));
-    let answer = ask(&mut link, "1", json!({ "action": "READ_MEMORY" }));
+    let answer = ask(&mut link, "ann", json!({ "action": "READ_MEMORY" }));
     let no = "Not allowed by this device's configuration (agent.actions)";
     assert_eq!((&answer["success"], &answer["error"]), (&json!(false), &json!(no)), "{answer}");
     drop(agent);
@@ -315,7 +317,7 @@ fn what_the_hub_does_not_have_when_the_agent_ends_is_said_after_its_next_start()
     let mut first = start();
     let (mut link, info) = hub.welcome(&json!({}));
     let stream = info["streams"][0].as_str().expect("a stream").to_owned();
-    simulate(&first, 1);
+    simulate(&first, "high");
     let event = link.next("event");
     let event_seq = event["seq"].as_u64().expect("a number");
     assert!(first.stop().success());
@@ -329,14 +331,14 @@ fn what_the_hub_does_not_have_when_the_agent_ends_is_said_after_its_next_start()
     assert_eq!((&again["seq"], &again["event"]), (&event["seq"], &event["event"]));
     // And then what belongs to the end of the first run, and the second's own.
     link.say(&json!({ "type": "stored", "stream": stream, "seq": 1000 }));
-    simulate(&second, 0);
+    simulate(&second, "high");
     let event = loop {
         let event = link.next("event");
         if event["stream"] == streams[1] && event["event"]["type"] == "gpio.state.changed" {
             break event;
         }
     };
-    assert_eq!(event["event"]["data"]["state"], "low", "{event}");
+    assert_eq!(event["event"]["data"]["state"], "high", "{event}");
     assert_eq!(std::fs::read_dir(state.path().join("spool")).expect("a directory").count(), 0);
     drop(second);
 }
