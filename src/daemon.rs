@@ -256,9 +256,10 @@ impl Daemon {
         if let Some(agent) = &self.agent {
             agent.stop(STEP);
         }
+        // Whoever waits for an agent is answered.
+        self.fleet.stop(STEP);
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
-        self.fleet.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
