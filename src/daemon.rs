@@ -238,9 +238,10 @@ impl Daemon {
             listener.close(STEP);
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        // Whoever waits for an agent is answered.
+        self.fleet.stop(STEP);
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
-        self.fleet.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
