@@ -196,7 +196,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 }
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
-    hub.own_server = file.own_server;
+    hub.own_server = file.own_server.unwrap_or(hub.own_server);
     set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);
