@@ -181,10 +181,14 @@ impl Store {
     /// See [`StoreError`]. [`StoreError::Busy`] where another reading takes more than [`READ_LIMIT`].
     pub fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match reader {
+        let outcome = match reader {
             Some(reader) => at_once(&*reader.take(READ_LIMIT).ok_or(StoreError::Busy)?, f),
             None => at_once(&self.shared.db.take(READ_LIMIT).ok_or(StoreError::Busy)?.sql, f),
+        };
+        if outcome.as_ref().is_err_and(error::is_damage) {
+            self.shared.met_damage();
         }
+        Ok(outcome?)
     }
 
     /// Writes what waits, closes the database and tells who wants to know, each within `limit`.
@@ -199,10 +203,10 @@ impl Store {
     }
 }
 
-fn at_once<T>(sql: &Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+fn at_once<T>(sql: &Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     // Ended, and so rolled back, whatever happens in `f`.
     let reading = sql.unchecked_transaction()?;
-    Ok(f(&reading)?)
+    f(&reading)
 }
 
 #[cfg(test)]

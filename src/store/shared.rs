@@ -1,12 +1,12 @@
 //! What the store's thread and everybody's handle have in common.
 
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::db::{Db, FILE, OpenError};
+use super::db::{self, Db, FILE, OpenError};
 use super::news::News;
 use super::records::Pending;
 use super::turn::Turn;
@@ -15,6 +15,9 @@ use super::{Health, flush, open};
 
 /// See the module's text.
 pub struct Shared {
+    dir: Option<PathBuf>,
+    /// Damage was met.
+    suspected: AtomicBool,
     /// What `health` is while nothing is wrong.
     well: Health,
     health: Mutex<Health>,
@@ -36,6 +39,8 @@ impl Shared {
         let well = dir.map_or(Health::None, |_| Health::Ok);
         let none = |error: std::io::Error| OpenError::Unusable(FILE.into(), error.to_string());
         let mut shared = Shared {
+            dir: dir.map(Path::to_owned),
+            suspected: AtomicBool::new(false),
             health: Mutex::new(well.clone()),
             well,
             stopping: AtomicBool::new(false),
@@ -101,6 +106,19 @@ impl Shared {
         }
     }
 
+    /// The file is damaged where it was just used: the next start looks at all of it, and sets it aside.
+    pub fn met_damage(&self) {
+        if self.suspected.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(dir) = &self.dir else { return };
+        let path = dir.join(FILE);
+        self.degrade(format!("'{}' is damaged: the next start looks at all of it and sets it aside", path.display()));
+        if let Err(error) = db::suspect(dir) {
+            log::warn!("store: the next start cannot be told to look at all of '{}': {error}", path.display());
+        }
+    }
+
     /// What is wrong, or nothing.
     pub fn reason(&self) -> String {
         match &*self.health() {
@@ -110,6 +128,9 @@ impl Shared {
     }
 
     pub fn recover(&self) {
+        if self.suspected.load(Ordering::Acquire) {
+            return;
+        }
         if std::mem::replace(&mut *self.health(), self.well.clone()) != self.well {
             log::info!("store: the database works again");
             self.news.health(self.well.clone());
