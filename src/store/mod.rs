@@ -60,7 +60,7 @@ use crate::config;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
 pub use alerts::KeptAlert;
-pub use audit::{AuditBroken, AuditRecord};
+pub use audit::{AuditBroken, AuditRecord, hex};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
@@ -180,6 +180,9 @@ impl Store {
     /// # Errors
     /// See [`StoreError`]. [`StoreError::Busy`] where another reading takes more than [`READ_LIMIT`].
     pub fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(write::ending());
+        }
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let outcome = match reader {
             Some(reader) => at_once(&*reader.take(READ_LIMIT).ok_or(StoreError::Busy)?, f),
@@ -281,9 +284,12 @@ mod tests {
             assert_eq!(store.write(|_| Ok(())), Err(StoreError::Busy));
             drop(wait.0);
         });
-        store.stop(LIMIT);
+        // Has its turn after all of those.
+        while store.write(|_| Ok(())) == Err(StoreError::Busy) {}
         let query = "SELECT count(*) FROM facts WHERE name = 'never'";
         let count = |sql: &Connection| sql.query_row(query, [], |row| row.get::<_, i64>(0));
         assert_eq!(store.read(count), Ok(0));
+        store.stop(LIMIT);
+        assert_eq!(store.read(count), Err(write::ending()));
     }
 }

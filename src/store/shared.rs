@@ -11,7 +11,7 @@ use super::news::News;
 use super::records::Pending;
 use super::turn::Turn;
 use super::watch::Bell;
-use super::{Health, flush, open};
+use super::{Health, READ_LIMIT, flush, open};
 
 /// See the module's text.
 pub struct Shared {
@@ -22,6 +22,8 @@ pub struct Shared {
     well: Health,
     health: Mutex<Health>,
     pub stopping: AtomicBool,
+    /// The database was closed.
+    pub closed: AtomicBool,
     /// A key was used.
     pub used: AtomicBool,
     pub bell: Bell,
@@ -44,6 +46,7 @@ impl Shared {
             health: Mutex::new(well.clone()),
             well,
             stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
             bell: Bell::new().map_err(none)?,
             db: Turn::new(Db::in_memory()?),
@@ -74,6 +77,19 @@ impl Shared {
             Err(error) => log::warn!("store: '{}' cannot be read: {error}", db.path().display()),
         }
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+
+    /// Closes the database, those that read first: only a connection that writes can fold SQLite's log into the file.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever reads now has his time; the connection is closed with the last of them.
+        drop(reader.as_ref().map(|reader| reader.take(READ_LIMIT)));
+        drop(reader);
+        let mut db = self.db.wait();
+        if let Ok(nothing) = Db::nothing(Path::new("")) {
+            *db = nothing;
+        }
     }
 
     /// Its lock guards plain values, and nobody waits while holding it.

@@ -110,6 +110,7 @@ impl Thread {
             if stopping {
                 self.flush();
                 self.note_uses();
+                self.shared.close();
                 return;
             }
             let now = clock::now();
