@@ -82,7 +82,7 @@ fn a_changed_byte_is_found_and_named() {
     let bytes = fs::read(&file).expect("the file");
     let wanted = b"restart unit=web-13";
     let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(wanted)).collect();
-    let mut named = Vec::new();
+    let mut named: Vec<&str> = Vec::new();
     for place in places {
         let mut changed = bytes.clone();
         changed[place + wanted.len() - 1] = b'9';
@@ -91,8 +91,9 @@ fn a_changed_byte_is_found_and_named() {
         // SQLite leaves copies where pages were split, which are nobody's records.
         if !found.status.success() {
             let said = text(&found.stderr);
-            named
-                .extend(["record 25 was changed", "record 26 was changed"].iter().filter(|part| said.contains(**part)));
+            named.extend(
+                ["record 25 was changed", "record 26 was changed"].into_iter().filter(|part| said.contains(part)),
+            );
             // The records are printed all the same.
             let printed = audit(&state, &[]);
             assert_eq!((printed.status.code(), text(&printed.stdout).lines().count()), (Some(1), 40));
