@@ -12,10 +12,14 @@ mod backoff;
 mod facts;
 mod feed;
 mod link;
+mod memory;
 mod moment;
+mod orders;
 mod session;
 mod shared;
 mod spool;
+
+pub use orders::{Orders, Reply};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -34,6 +34,7 @@ mod keys;
 mod logs;
 mod news;
 mod open;
+mod ordered;
 mod points;
 mod records;
 mod retention;
