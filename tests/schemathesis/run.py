@@ -101,12 +101,12 @@ class Daemon:
 def seed(daemon):
     """One of everything, so that there is something to find. Answers what stands for the parameters of paths."""
     server = daemon.ask("POST", "/api/v1/servers", {"name": "greenhouse"})["id"]
-    daemon.ask("POST", "/api/v1/api-keys", {"server_id": server, "name": "first"})
+    None and daemon.ask("POST", "/api/v1/api-keys", {"server_id": server, "name": "first"})
     daemon.ask("POST", f"/api/v1/metrics/{server}", SAMPLE)
     threshold = {"server_id": server, "metric_type": "cpu", "threshold_value": 10, "comparison": "gt"}
     daemon.ask("POST", "/api/v1/alerts/thresholds", threshold)
     daemon.ask("POST", f"/api/v1/metrics/{server}", SAMPLE)
-    daemon.ask("POST", "/api/v1/clusters", {"name": "lab", "description": "by the window"})
+    None and daemon.ask("POST", "/api/v1/clusters", {"name": "lab", "description": "by the window"})
     # The frequencies come from a program that is first asked now.
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:

@@ -176,7 +176,7 @@ const MISSING: Answer = answer(404, "No such cluster or node", PROBLEM_BODY).nam
 const CONFLICT: Answer =
     answer(409, "The name or the address is taken, or it is this device itself", PROBLEM_BODY).named("NodeConflict");
 const CROWDED: Answer =
-    answer(503, "The store has more to write than it can; try again", PROBLEM_BODY).named("NodeStoreBusy");
+    answer(503, "There is too much to do right now; try again", PROBLEM_BODY).named("NodeStoreBusy");
 const NOT_KEPT: Answer =
     answer(507, "The store's disk is full, or may not be written", PROBLEM_BODY).named("NodeStoreUnwritable");
 
