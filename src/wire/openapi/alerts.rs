@@ -3,7 +3,7 @@
 use super::fleet::*;
 use super::route::*;
 use super::schema::*;
-use crate::types::fleet::{AlertKind, Comparison, Severity};
+use crate::types::fleet::{AlertCause, AlertKind, Comparison, Severity};
 
 const TAG: &str = "alerts";
 
@@ -135,6 +135,8 @@ const ALERT: Model = Model {
         always("created_at", TIME),
         always("resolved_at", TIME.nullable()),
         maybe("acknowledged_at", TIME),
+        maybe("threshold_id", ID.about("The threshold behind it, where there is one")),
+        maybe("cause", words(AlertCause::WORDS).about("What is behind it, where it is no threshold")),
     ]),
 };
 
