@@ -15,6 +15,7 @@
 //!
 //! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
 
+mod agent_keys;
 mod alerts;
 mod db;
 mod error;
@@ -41,6 +42,7 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::{Accounts, Keys};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
+pub use agent_keys::AgentKey;
 pub use alerts::KeptAlert;
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;

@@ -3,11 +3,11 @@
 use tiny_http::Method;
 
 use super::super::{Asked, Reply, Rooms};
-use super::{detail, not_found, not_stored, who};
+use super::{detail, invalid, not_found, not_stored, only, told, who};
 use crate::alerts::{NO_SERVER, Refused, Wanted};
 use crate::auth::Principal;
 use crate::types::fleet::{Alert, Threshold};
-use crate::wire::chatops::rest::{self, Invalid, Query};
+use crate::wire::chatops::rest::{self, Query};
 
 /// `rest` is the path behind `alerts`.
 pub fn answer(rooms: &Rooms, asked: &Asked, rest: &[&str]) -> Reply {
@@ -147,16 +147,6 @@ impl Desk<'_> {
     }
 }
 
-fn told(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
-    let mut body = Vec::new();
-    write(&mut body);
-    Reply::json(status, body)
-}
-
-fn invalid(invalid: Invalid) -> Reply {
-    told(422, |out| invalid.write(out))
-}
-
 fn refused(refused: Refused) -> Reply {
     match refused {
         Refused::TooMany => detail(409, &refused.to_string()),
@@ -167,8 +157,4 @@ fn refused(refused: Refused) -> Reply {
 
 fn no_threshold() -> Reply {
     detail(404, "Alert threshold not found")
-}
-
-fn only(allowed: &'static str) -> Reply {
-    detail(405, "Method Not Allowed").with("Allow", allowed)
 }

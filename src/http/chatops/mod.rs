@@ -21,7 +21,7 @@ use crate::auth::{Badge, Principal, Refused};
 use crate::store::StoreError;
 use crate::types::rights::Verb;
 use crate::types::token::TokenKind;
-use crate::wire::chatops::rest;
+use crate::wire::chatops::rest::{self, Invalid};
 
 const PREFIX: &str = "/api/v1/";
 
@@ -124,7 +124,19 @@ fn not_stored(error: &StoreError) -> Reply {
 }
 
 fn detail(status: u16, text: &str) -> Reply {
+    told(status, |out| rest::detail(out, text))
+}
+
+fn invalid(invalid: Invalid) -> Reply {
+    told(422, |out| invalid.write(out))
+}
+
+fn only(allowed: &'static str) -> Reply {
+    detail(405, "Method Not Allowed").with("Allow", allowed)
+}
+
+fn told(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
     let mut body = Vec::new();
-    rest::detail(&mut body, text);
+    write(&mut body);
     Reply::json(status, body)
 }
