@@ -2,6 +2,7 @@
 
 mod agent;
 mod key;
+mod user;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::config::{AuthMode, Backend, Flags};
 use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
 pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
+pub use user::{PasswordArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserNameArgs, UserPasswdArgs};
 
 /// How a client's `--url` may begin.
 const SCHEMES: [&str; 4] = ["ws://", "wss://", "http://", "https://"];
@@ -56,6 +58,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Make, list and end API keys in the daemon's state directory
     Key(KeyArgs),
+    /// Add, list and end users in the daemon's state directory
+    User(UserArgs),
     /// Check flags, environment and configuration file, and start nothing
     CheckConfig(CheckConfigArgs),
     /// Drive the configured safe states without a running daemon; for ExecStopPost
@@ -362,6 +366,13 @@ mod tests {
             &["key", "add"],
             &["key", "list"],
             &["key", "revoke"],
+            &["user"],
+            &["user", "add"],
+            &["user", "list"],
+            &["user", "passwd"],
+            &["user", "disable"],
+            &["user", "enable"],
+            &["user", "remove"],
         ] {
             for flag in ["-h", "--help"] {
                 let words: Vec<_> = command.iter().copied().chain([flag]).collect();

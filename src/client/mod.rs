@@ -1,9 +1,10 @@
 //! The commands that talk to a running daemon: `call`, `watch`, `publish`; and those that look at what it would
-//! find: `check-config`, `doctor`; and `key`, which works on the daemon's database.
+//! find: `check-config`, `doctor`; and `key` and `user`, which work on the daemon's database.
 
 mod doctor;
 pub mod keys;
 mod link;
+pub mod users;
 
 pub use doctor::doctor;
 

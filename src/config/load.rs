@@ -96,7 +96,7 @@ pub fn load_state_dir(flags: &Flags) -> Result<PathBuf, ConfigError> {
     let (file, _) = read(flags)?;
     flags.state_dir.clone().or_else(|| given(&file.state_dir)).ok_or_else(|| {
         let message =
-            "keys are kept in the daemon's state directory: give --state-dir DIR, or --config FILE with state_dir";
+            "keys and users are kept in the daemon's state directory: give --state-dir DIR, or --config FILE with state_dir";
         ConfigError::new("--state-dir", message)
     })
 }
