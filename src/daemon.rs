@@ -10,9 +10,11 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::agent::{self, Agent};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
+use crate::collect::Collector;
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
@@ -101,6 +103,7 @@ struct Daemon {
     store: Arc<Store>,
     alerts: Arc<Alerts>,
     fleet: Arc<Fleet>,
+    agent: Option<Agent>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -123,7 +126,7 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
-        let store = Arc::new(Store::start(config.state_dir.as_deref()).map_err(StartError::new)?);
+        let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
         let sockets = config.listen.iter().map(|address| {
@@ -193,6 +196,15 @@ impl Daemon {
             tls: tls.clone(),
         };
         let door = Door::new(&config.front, &config.session, rooms);
+        let agent = Agent::new(&config.agent, || agent::Rooms {
+            hub: Arc::clone(&hub),
+            desk: Arc::clone(&desk),
+            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), None),
+            root: config.root.clone(),
+            state_dir: config.state_dir.clone(),
+            node_id: config.node_id.clone(),
+        });
+        let agent = agent.map_err(StartError::new)?;
         // The status is in place before anybody can ask for it.
         announce(&hub, &node_id, NodeStatus::Ready);
         let safe = Arc::downgrade(&desk);
@@ -204,7 +216,10 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         })?;
-        let daemon = Daemon { node_id, hub, desk, store, alerts, fleet, shared, http, tls, door, listeners };
+        if let Some(agent) = &agent {
+            agent.start().map_err(StartError::new)?;
+        }
+        let daemon = Daemon { node_id, hub, desk, store, alerts, fleet, agent, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -238,9 +253,13 @@ impl Daemon {
             listener.close(STEP);
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        if let Some(agent) = &self.agent {
+            agent.stop(STEP);
+        }
+        // Whoever waits for an agent is answered.
+        self.fleet.stop(STEP);
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
-        self.fleet.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();

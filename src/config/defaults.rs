@@ -9,7 +9,7 @@ use log::LevelFilter;
 
 use super::{
     Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud,
-    Session, SysfsBias, Telemetry,
+    Session, Store, SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -39,6 +39,7 @@ impl Default for Config {
             picloud: Picloud { info_interval: Duration::from_secs(5) },
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
+            store: Store::default(),
             commands: Commands::default(),
             docker: Docker::default(),
             alerts: Alerts::default(),
@@ -97,6 +98,12 @@ impl Default for Session {
             total_backlog_bytes: 16 * MIB,
             send_buffer_bytes: 65536,
         }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { flush_interval: Duration::from_secs(60), max_bytes: 256 * MIB as u64 }
     }
 }
 

@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
 use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Store, Telemetry};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
     accounts::accounts(&mut config.accounts, &written)?;
+    store(&mut config.store, &file.store);
     alerts::alerts(&mut config.alerts, &written)?;
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
@@ -205,6 +206,13 @@ fn hub(hub: &mut Hub, file: &raw::Hub) {
     set_count(&mut hub.orders_per_server, file.orders_per_server);
     set_count(&mut hub.orders, file.orders);
     set_count(&mut hub.servers, file.servers);
+}
+
+fn store(store: &mut Store, file: &raw::Store) {
+    set_period(&mut store.flush_interval, file.flush_interval);
+    if let Some(mib) = file.max_mib {
+        store.max_bytes = (mib.0 as u64).saturating_mul(1024 * 1024);
+    }
 }
 
 pub(super) fn set_count(target: &mut usize, written: Option<raw::Count>) {

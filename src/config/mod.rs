@@ -64,6 +64,7 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub store: Store,
     pub commands: Commands,
     pub docker: Docker,
     pub alerts: Alerts,
@@ -182,6 +183,15 @@ pub enum ErrorStyle {
 pub struct Picloud {
     /// How often `/info` pushes.
     pub info_interval: Duration,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Samples, log entries and events wait at most so long before they are written.
+    pub flush_interval: Duration,
+    /// The database's size above which its oldest points, entries and events go.
+    pub max_bytes: u64,
 }
 
 /// Telemetry.

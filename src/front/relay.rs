@@ -98,7 +98,8 @@ impl Relay<'_> {
                     return Ok(());
                 }
             }
-            let deadline = self.since + self.limit();
+            let patience = self.under_way.as_ref().and_then(|under_way| under_way.upstream.patience());
+            let deadline = (self.since + self.limit()).max(patience.unwrap_or(self.since));
             let now = clock::now();
             if now >= deadline {
                 return self.out_of_time();

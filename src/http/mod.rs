@@ -7,6 +7,7 @@
 mod chatops;
 mod endrpi;
 mod fleet;
+mod later;
 mod lines;
 mod picloud;
 mod reply;
@@ -16,7 +17,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Method, Request, Server};
 
@@ -31,6 +32,7 @@ use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
 use crate::types::rights::Rights;
+use later::{Answerer, Later, Patience};
 use reply::Reply;
 
 /// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
@@ -58,18 +60,26 @@ pub struct Rooms {
 /// The private server, as the front door sees it.
 pub struct Private {
     address: SocketAddr,
-    peers: Mutex<HashMap<u16, SocketAddr>>,
+    peers: Mutex<HashMap<u16, Peer>>,
+    later: Arc<Later>,
     server: Server,
     stopping: AtomicBool,
     probing: AtomicBool,
     workers: Mutex<Vec<Worker>>,
 }
 
+/// Whom a connection to the private server is for.
+#[derive(Clone)]
+struct Peer {
+    address: SocketAddr,
+    patience: Patience,
+}
+
 /// A connection to the private server; leaves the table when dropped.
 pub struct Upstream {
     pub stream: TcpStream,
     port: u16,
-    peer: SocketAddr,
+    patience: Patience,
     private: Arc<Private>,
 }
 
@@ -77,9 +87,16 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         // The port is free as soon as both sides have ended, and may be somebody else's by now.
         let mut peers = self.private.peers();
-        if peers.get(&self.port) == Some(&self.peer) {
+        if peers.get(&self.port).is_some_and(|peer| Arc::ptr_eq(&peer.patience, &self.patience)) {
             peers.remove(&self.port);
         }
+    }
+}
+
+impl Upstream {
+    /// Until when the answer may take, where that is longer than usual.
+    pub fn patience(&self) -> Option<Instant> {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +110,7 @@ impl Private {
         let private = Arc::new(Private {
             address,
             peers: Mutex::default(),
+            later: Later::start()?,
             server,
             stopping: AtomicBool::new(false),
             probing: AtomicBool::new(false),
@@ -116,8 +134,10 @@ impl Private {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let own = SocketAddr::try_from(getsockname(&socket)?)?;
-        self.peers().insert(own.port(), peer);
-        let upstream = Upstream { stream: TcpStream::from(socket), port: own.port(), peer, private: Arc::clone(self) };
+        let patience = Patience::default();
+        self.peers().insert(own.port(), Peer { address: peer, patience: Arc::clone(&patience) });
+        let (stream, private) = (TcpStream::from(socket), Arc::clone(self));
+        let upstream = Upstream { stream, port: own.port(), patience, private };
         connect(&upstream.stream, &self.address)?;
         upstream.stream.set_nodelay(true)?;
         Ok(upstream)
@@ -160,15 +180,16 @@ impl Private {
         for worker in workers {
             worker.join(limit);
         }
+        self.later.stop(limit);
     }
 
     fn serve(&self, rooms: &Rooms) {
         loop {
             match self.server.recv() {
                 Ok(request) => {
-                    let peer = request.remote_addr().and_then(|own| self.peers().get(&own.port()).copied());
+                    let peer = request.remote_addr().and_then(|own| self.peers().get(&own.port()).cloned());
                     if let Some(peer) = peer {
-                        answer(rooms, request, peer);
+                        answer(rooms, &self.later, request, peer);
                         rooms.hub.combine();
                     } else {
                         let _ = request.respond(Reply::text(403, "This port is private.\n").response());
@@ -183,7 +204,7 @@ impl Private {
         }
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<u16, SocketAddr>> {
+    fn peers(&self) -> MutexGuard<'_, HashMap<u16, Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -212,7 +233,7 @@ impl Asked {
 }
 
 /// Answers one request. A handler that panics answers 500 and takes nobody with it.
-fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
+fn answer(rooms: &Rooms, later: &Arc<Later>, mut request: Request, peer: Peer) {
     let origin = header(&request, "Origin").filter(|origin| (rooms.listed_origin)(origin));
     if let Some(origin) = &origin
         && *request.method() == Method::Options
@@ -221,7 +242,7 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
         let _ = request.respond(Reply::preflight().for_origin(Some(origin.clone())).response());
         return;
     }
-    let reply = match read(&mut request, peer, rooms.limits.body_bytes) {
+    let mut reply = match read(&mut request, peer.address, rooms.limits.body_bytes) {
         Ok(mut asked) => {
             let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &mut asked)));
             routed.unwrap_or_else(|_| {
@@ -232,8 +253,10 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
         }
         Err(error) => Reply::text(400, &format!("cannot read the request body: {error}\n")),
     };
-    // The visitor may be gone; that is its own affair.
-    let _ = request.respond(reply.for_origin(origin).response());
+    match reply.take_later() {
+        Some(start) => start(Answerer { request, origin, patience: peer.patience, later: Arc::clone(later) }),
+        None => later.send(request, reply.for_origin(origin)),
+    }
 }
 
 fn route(rooms: &Rooms, asked: &mut Asked) -> Reply {

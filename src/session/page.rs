@@ -6,22 +6,20 @@
 //! is missing in between, and none comes twice.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Conversation, End, Host, Line};
 use crate::auth::{Badge, Pass, Principal, Refused};
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::hub::{Member, MemberId};
 use crate::rt::clock;
+use crate::store::LogFilter;
 use crate::types::event::{Dialect, page_topic};
 use crate::types::rights::Verb;
 use crate::types::token::TokenKind;
 use crate::types::topic::Pattern;
 use crate::wire::chatops::{NoAuth, browser, rest};
 use crate::wire::frame;
-
-/// From the handshake to the first message.
-const AUTH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Log entries a page is told at the beginning.
 const LOG_ENTRIES: usize = 50;
@@ -55,7 +53,7 @@ impl Page {
             watched,
             server_id,
             shown,
-            auth_by: Some(clock::now() + AUTH_DEADLINE),
+            auth_by: Some(clock::now() + host.fleet.limits().auth_deadline),
             member: None,
             invalid: 0,
         }
@@ -129,8 +127,24 @@ impl Page {
         Ok(())
     }
 
+    /// Appends the last entries, the oldest first; fewer where they are long, so that a page is not cut off for them.
     fn last_logs(&self, out: &mut Vec<u8>, server_id: &str) {
-        let _ = (out, server_id, LOG_ENTRIES);
+        let filter = LogFilter { limit: LOG_ENTRIES, level: None, source: None, component: None };
+        let entries = self.host.store.logs(server_id, &filter).unwrap_or_else(|error| {
+            log::warn!("{}: no log entries at the beginning: {error}", self.conn.peer());
+            Vec::new()
+        });
+        let now = clock::wall();
+        let mut room = self.host.limits.backlog_bytes / 2;
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        for entry in &entries {
+            let mut frame = Vec::new();
+            frame::text_with(&mut frame, |out| browser::log(out, entry, now));
+            let Some(left) = room.checked_sub(frame.len()) else { break };
+            room = left;
+            frames.push(frame);
+        }
+        out.extend(frames.into_iter().rev().flatten());
     }
 
     /// Whether anybody may come in without showing anything.

@@ -76,6 +76,7 @@ pub struct Spool {
     handed: HashMap<Arc<str>, u64>,
     /// The file that is being handed out.
     reading: Option<(PathBuf, Records)>,
+    own_stored: u64,
     dropped: u64,
 }
 
@@ -113,13 +114,19 @@ impl Spool {
             disk,
             handed: HashMap::new(),
             reading: None,
+            own_stored: 0,
             dropped: 0,
         }
     }
 
-    /// The run that records are pushed for.
-    pub fn run(&self) -> &Run {
-        &self.run
+    /// The number of the record that was pushed last.
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// How far the hub has this run's records for good.
+    pub fn own_stored(&self) -> u64 {
+        self.own_stored
     }
 
     /// Every stream there is something of, this run's last.
@@ -218,6 +225,7 @@ impl Spool {
             *handed = seq.max(*handed);
         }
         if *stream == *self.run.stream {
+            self.own_stored = self.own_stored.max(seq);
             while self.memory.front().is_some_and(|entry| entry.seq <= seq) {
                 self.forget_front();
             }

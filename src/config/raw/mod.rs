@@ -38,6 +38,7 @@ pub(super) struct File {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub store: Store,
     pub alerts: Alerts,
     pub commands: Commands,
     pub docker: Docker,
@@ -135,4 +136,11 @@ pub(super) struct Hub {
     pub orders_per_server: Option<Count>,
     pub orders: Option<Count>,
     pub servers: Option<Count>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Store {
+    pub flush_interval: Option<Period>,
+    pub max_mib: Option<Count>,
 }

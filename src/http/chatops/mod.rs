@@ -6,6 +6,7 @@
 mod accounts;
 mod alerts;
 mod clusters;
+mod desk;
 mod keys;
 mod logs;
 mod metrics;
@@ -127,16 +128,16 @@ fn detail(status: u16, text: &str) -> Reply {
     told(status, |out| rest::detail(out, text))
 }
 
+fn told(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
+    let mut body = Vec::new();
+    write(&mut body);
+    Reply::json(status, body)
+}
+
 fn invalid(invalid: Invalid) -> Reply {
     told(422, |out| invalid.write(out))
 }
 
 fn only(allowed: &'static str) -> Reply {
     detail(405, "Method Not Allowed").with("Allow", allowed)
-}
-
-fn told(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
-    let mut body = Vec::new();
-    write(&mut body);
-    Reply::json(status, body)
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::super::super::picloud::string;
 use super::super::metrics::{self, Absent};
 use super::super::write::{Object, list};
-use crate::types::fleet::{Alert, AlertCause, ApiKey, Container, LogEntry, Point, Sample, Server, Threshold, User};
+use crate::types::fleet::{
+    Alert, AlertCause, ApiKey, Container, DeviceEvent, LogEntry, Point, Sample, Server, Threshold, User,
+};
 
 /// Appends an error.
 pub fn detail(out: &mut Vec<u8>, text: &str) {
@@ -228,6 +230,14 @@ pub fn history(out: &mut Vec<u8>, points: &[Point]) {
             .shown_or_null("bytes_sent", point.bytes_sent)
             .shown_or_null("bytes_recv", point.bytes_received)
             .close();
+    });
+}
+
+/// Appends `GET /servers/{id}/events`, in the order given, each with its number.
+pub fn events<'a>(out: &mut Vec<u8>, events: impl IntoIterator<Item = (u64, &'a DeviceEvent)>) {
+    list(out, events, |out, (number, event)| {
+        let object = Object::open(out).shown("id", number).text("type", &event.topic);
+        object.time("timestamp", event.at).raw("data", &event.data).close();
     });
 }
 

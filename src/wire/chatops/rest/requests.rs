@@ -158,14 +158,29 @@ pub struct Command {
 }
 
 /// # Errors
-/// The 422.
-pub fn command(body: &[u8]) -> Result<Command, Invalid> {
+/// The 422, also where it may take longer than `longest`.
+pub fn command(body: &[u8], longest: Duration) -> Result<Command, Invalid> {
     let mut body = Body::object(body)?;
     let command = body.text("command", 1, limit::COMMAND_BYTES);
     let command = body.required("command", command);
-    let timeout = body.whole("timeout", 1, DAY_SECONDS);
+    let timeout = body.whole("timeout", 1, whole_seconds(longest));
     let timeout = timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
     body.finish(command.map(|command| Command { command, timeout }))
+}
+
+/// At least one.
+fn whole_seconds(longest: Duration) -> i64 {
+    longest.as_secs().clamp(1, DAY_SECONDS.unsigned_abs()) as i64
+}
+
+/// `POST /servers/{id}/actions`: a message in Endrpi's form, as sent.
+///
+/// # Errors
+/// The 422.
+pub fn action(body: &[u8]) -> Result<Box<str>, Invalid> {
+    drop(Body::object(body)?);
+    let text = utf8(body).map_err(|fault| Invalid::fault(&fault))?;
+    Ok(text.trim().into())
 }
 
 /// Reads `POST /metrics` and `POST /metrics/{server_id}`: a sample in either form, and the server it names.
