@@ -13,7 +13,7 @@ use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs, UserCommand};
 use pinwire::config::{self, Config, ConfigError, Flags};
 use pinwire::{
     client::{self, ClientError},
-    daemon, rt,
+    daemon, rt, run,
 };
 
 const FAILED: u8 = 1;
@@ -21,6 +21,11 @@ const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     rt::memory::one_arena();
+    // A command's keeper or launcher, which is this program as well.
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = run::inner_main(&arguments) {
+        return ExitCode::from(code);
+    }
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => match load(&args) {
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         },
         Command::Key(args) => key(&args.command),
         Command::User(args) => user(&args.command),
+        Command::Audit(args) => within(&args.store, &|dir| client::audit(&args, dir)),
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),
