@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Picloud, Session, SysfsBias, Telemetry};
+use super::{
+    Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Mdns, Picloud, Session, SysfsBias, Telemetry,
+};
 use crate::types::line::Pin;
 
 /// The port Endrpi's and PiCloud's clients expect.
@@ -35,6 +37,7 @@ impl Default for Config {
             picloud: Picloud { info_interval: Duration::from_secs(5) },
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
+            mdns: Mdns::default(),
             alerts: Alerts::default(),
             warnings: Vec::new(),
         }

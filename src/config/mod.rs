@@ -53,6 +53,7 @@ pub struct Config {
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub alerts: Alerts,
+    pub mdns: Mdns,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }
@@ -166,6 +167,15 @@ pub enum ErrorStyle {
 pub struct Picloud {
     /// How often `/info` pushes.
     pub info_interval: Duration,
+}
+
+/// Multicast DNS. Both are on by default where the daemon listens on an address that others can reach.
+#[derive(Clone, Debug, Default)]
+pub struct Mdns {
+    /// Announce `_pinwire._tcp` on the network.
+    pub announce: bool,
+    /// Look for other machines on the network.
+    pub discover: bool,
 }
 
 /// Telemetry.
