@@ -147,7 +147,7 @@ impl Daemon {
         let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
         let backend = gpio.backend();
         log::info!("GPIO backend '{}': {}", backend.name, backend.why);
-        let telemetry = Telemetry::new(&config.root, &config.telemetry);
+        let telemetry = Arc::new(Telemetry::new(&config.root, &config.telemetry));
         let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style, config.debug_actions));
         let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));

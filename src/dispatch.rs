@@ -33,7 +33,7 @@ pub fn status(error: &GpioError) -> u16 {
 /// Where requests are answered: handles to the workshops, for every session and the REST twin alike.
 pub struct Desk {
     pub gpio: Gpio,
-    pub telemetry: Telemetry,
+    pub telemetry: Arc<Telemetry>,
     pub error_style: ErrorStyle,
     /// Whether there are actions that harm the daemon on purpose.
     pub debug_actions: bool,
@@ -77,7 +77,7 @@ impl SystemReading {
 }
 
 impl Desk {
-    pub fn new(gpio: Gpio, telemetry: Telemetry, error_style: ErrorStyle, debug_actions: bool) -> Desk {
+    pub fn new(gpio: Gpio, telemetry: Arc<Telemetry>, error_style: ErrorStyle, debug_actions: bool) -> Desk {
         let callers = AtomicU64::new(1);
         Desk { gpio, telemetry, error_style, debug_actions, started: clock::now(), callers }
     }
@@ -85,7 +85,7 @@ impl Desk {
     /// A new caller: a session, which says goodbye with [`Desk::gone`].
     pub fn caller(&self, name: impl Into<Arc<str>>) -> Caller {
         let id = CallerId(self.callers.fetch_add(1, Ordering::Relaxed));
-        Caller { id: Some(id), name: name.into() }
+        Caller { id: Some(id), name: name.into(), rights: None }
     }
 
     /// A session has ended.

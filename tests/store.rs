@@ -108,7 +108,7 @@ fn a_newer_database_and_somebody_else_s_are_left_alone() {
     add(&state);
     let file = state.join("pinwire.db");
     let mut newer = fs::read(&file).expect("there");
-    assert_eq!(&newer[60..64], [0, 0, 0, 1], "user_version, as the file format has it");
+    assert_eq!(&newer[60..64], [0, 0, 0, 2], "user_version, as the file format has it");
     newer[63] = 99;
     let mut foreign = fs::read(&file).expect("there");
     foreign[68..72].copy_from_slice(b"ELSE");
@@ -200,7 +200,7 @@ fn on_a_full_disk_the_daemon_serves_and_says_so_until_there_is_room() {
     let state = dir.path().join("state");
     fs::create_dir_all(&state).expect("a directory");
     let key_file = dir.path().join("key");
-    let script = "mount -t tmpfs -o size=256k none \"$2\" && \"$1\" key add --name a --state-dir \"$2\" >\"$3\" && \
+    let script = "mount -t tmpfs -o size=1m none \"$2\" && \"$1\" key add --name a --state-dir \"$2\" >\"$3\" && \
                   exec \"$1\" serve --listen 127.0.0.1:0 --gpio sim --auth key --state-dir \"$2\"";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script, "sh"]).arg(pinwire().get_program()).arg(&state).arg(&key_file);
@@ -211,7 +211,7 @@ fn on_a_full_disk_the_daemon_serves_and_says_so_until_there_is_room() {
     let key = fs::read_to_string(&key_file).expect("a key");
     let inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), state.display()));
     let fill = inside.join("fill");
-    assert!(fs::write(&fill, vec![b'x'; 1024 * 1024]).is_err(), "the disk is full now");
+    assert!(fs::write(&fill, vec![b'x'; 2 * 1024 * 1024]).is_err(), "the disk is full now");
     assert_eq!(status(&daemon, key.trim()), 200);
     daemon.wait_for_log("cannot be written");
     let health = daemon.get("/health").json()["store"].clone();

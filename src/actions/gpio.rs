@@ -85,7 +85,7 @@ mod tests {
         let places = Places { root: "/nonexistent".into(), state_dir: None };
         let sinks = Sinks::new(|_| {}, |_| true);
         let gpio = Gpio::new(&settings, &places, sinks).expect("the simulation always starts");
-        let caller = Caller { id: None, name: "test".into() };
+        let caller = Caller { id: None, name: "test".into(), rights: None };
         let pin = Pin::new(17).expect("a BCM number below 28");
         update(&gpio, &caller, &[(pin, LineSetting::Output { level: Level::High })]).expect("a valid setting");
         let states = read(&gpio, vec![("pin11".into(), pin), ("17".into(), pin)]).expect("the line exists");

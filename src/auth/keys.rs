@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use crate::types::rights::Rights;
+
 use super::key::{Digest, KeyId, take_apart};
 
 /// What the gate must know of a key.
@@ -16,6 +18,16 @@ pub struct Record {
     pub digest: Digest,
     pub expires: Option<SystemTime>,
     pub revoked: bool,
+    /// The server whose agent it is for; such a key opens nothing else.
+    pub server_id: Option<Arc<str>>,
+    pub rights: Arc<Rights>,
+}
+
+/// A good key that was shown.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub id: KeyId,
+    pub server_id: Option<Arc<str>>,
 }
 
 /// Why somebody is turned out; a Close frame's reason.
@@ -107,6 +119,11 @@ impl Keys {
         self.lock().guarded
     }
 
+    /// What a key allows.
+    pub fn rights(&self, id: KeyId) -> Option<Arc<Rights>> {
+        self.lock().records.get(&id).map(|record| Arc::clone(&record.rights))
+    }
+
     /// What was used since the last call.
     pub fn take_used(&self) -> Vec<(KeyId, SystemTime)> {
         std::mem::take(&mut self.lock().used).into_iter().collect()
@@ -114,15 +131,16 @@ impl Keys {
 
     /// The key that was shown, if it opens the door. A key that is unknown, wrong, revoked or expired takes the same
     /// path as a good one, up to the note that it was used.
-    pub(super) fn find(&self, shown: &str, now: SystemTime) -> Option<KeyId> {
+    pub(super) fn find(&self, shown: &str, now: SystemTime) -> Option<Found> {
         const NOBODY: Digest = Digest([0; 32]);
         let (id, digest) = take_apart(shown);
         let mut inner = self.lock();
         let record = id.and_then(|id| inner.records.get(&id));
         let same: bool = digest.same(record.map_or(&NOBODY, |record| &record.digest)).into();
-        let found = record.filter(|record| same && record.fault(now).is_none())?.id;
+        let record = record.filter(|record| same && record.fault(now).is_none())?;
+        let found = Found { id: record.id, server_id: record.server_id.clone() };
         let first = inner.used.is_empty();
-        inner.used.insert(found, now);
+        inner.used.insert(found.id, now);
         drop(inner);
         if first {
             (self.on_use)();
@@ -181,28 +199,33 @@ mod tests {
     use super::*;
 
     fn record(minted: &Minted, expires: Option<SystemTime>) -> Record {
-        Record { id: minted.id, digest: minted.digest, expires, revoked: false }
+        Record {
+            id: minted.id,
+            digest: minted.digest,
+            expires,
+            revoked: false,
+            server_id: None,
+            rights: Arc::new(Rights::all()),
+        }
     }
 
     #[test]
     fn a_key_opens_until_it_expires_or_is_revoked() {
         let (keys, now, minted) = (Keys::none(), SystemTime::UNIX_EPOCH, mint().expect("random"));
         assert!(!keys.guarded() && keys.find(&minted.text, now).is_none());
+        let id = |shown: &str, at| keys.find(shown, at).map(|found| found.id);
         let at = now + Duration::from_secs(9);
         keys.replace(vec![record(&minted, Some(at))], false, now);
         assert!(keys.guarded());
-        assert_eq!(
-            (keys.find(&minted.text, now), keys.good(now), keys.next_expiry(now)),
-            (Some(minted.id), 1, Some(at))
-        );
-        assert_eq!((keys.find(&minted.text, at), keys.good(at), keys.next_expiry(at)), (None, 0, None));
+        assert_eq!((id(&minted.text, now), keys.good(now), keys.next_expiry(now)), (Some(minted.id), 1, Some(at)));
+        assert_eq!((id(&minted.text, at), keys.good(at), keys.next_expiry(at)), (None, 0, None));
         let other = mint().expect("random");
         let forged = format!("pw_{}.{}", minted.id, other.text.split('.').nth(1).expect("a secret"));
         for wrong in [forged.as_str(), &other.text, "", &minted.text[1..], &minted.text[..minted.text.len() - 1]] {
-            assert_eq!(keys.find(wrong, now), None, "{wrong}");
+            assert_eq!(id(wrong, now), None, "{wrong}");
         }
         keys.replace(vec![Record { revoked: true, ..record(&minted, None) }], false, now);
-        assert_eq!((keys.find(&minted.text, now), keys.good(now)), (None, 0));
+        assert_eq!((id(&minted.text, now), keys.good(now)), (None, 0));
         keys.replace(Vec::new(), false, now);
         assert!(keys.guarded(), "no key is left, and still nobody comes in without one");
     }

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Auth;
 use crate::rt::clock;
+use crate::types::rights::Rights;
 
 pub use key::{Digest, KeyId, Minted, mint};
 pub use keys::{EXPIRED, Keys, Pass, REVOKED, Record};
@@ -36,7 +37,7 @@ pub struct Shown {
 
 impl Shown {
     /// The key that counts: the first place that holds one.
-    fn key(&self) -> Option<&str> {
+    pub fn key(&self) -> Option<&str> {
         let places = [&self.header, &self.bearer, &self.query, &self.subprotocol];
         places.into_iter().find_map(|place| place.as_deref()).filter(|key| !key.is_empty())
     }
@@ -68,6 +69,13 @@ pub enum Badge {
     Configured,
     /// A key of the store, which may expire or be revoked while it is in use.
     Stored(KeyId),
+}
+
+/// An agent's key that was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentBadge {
+    pub key: KeyId,
+    pub server_id: Arc<str>,
 }
 
 /// What came of it.
@@ -139,6 +147,24 @@ impl Gate {
         if self.is_open() { Some(Badge::Anybody) } else { self.recognise(key) }
     }
 
+    /// The agent whose key this is. A key that is not an agent's is none here, and an agent's opens nothing else.
+    pub fn agent(&self, key: &str) -> Option<AgentBadge> {
+        let found = self.keys.find(key, clock::wall())?;
+        found.server_id.map(|server_id| AgentBadge { key: found.id, server_id })
+    }
+
+    /// What a badge allows; `None`: everything.
+    pub fn rights(&self, badge: Badge) -> Option<Arc<Rights>> {
+        match badge {
+            Badge::Anybody | Badge::Configured => None,
+            // A key that has gone meanwhile is turned out in a moment, and until then opens nothing.
+            Badge::Stored(id) => match self.keys.rights(id) {
+                Some(rights) => (!rights.is_all()).then_some(rights),
+                None => Some(Arc::new(Rights::none())),
+            },
+        }
+    }
+
     /// To be called once somebody is in to stay: `turn_out` is called, with the reason, when the key is no longer good.
     /// It must not wait.
     pub fn enter(&self, badge: Badge, turn_out: impl Fn(&'static str) + Send + Sync + 'static) -> Option<Pass> {
@@ -148,7 +174,8 @@ impl Gate {
         }
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether everybody is let in.
+    pub fn is_open(&self) -> bool {
         match self.rule {
             Rule::Nobody => true,
             Rule::Everybody => false,
@@ -156,11 +183,11 @@ impl Gate {
         }
     }
 
-    /// Both places are asked whatever the first one says, so that the time tells nothing.
-    fn recognise(&self, shown: &str) -> Option<Badge> {
+    /// With what somebody comes in who shows this, also where nothing has to be shown. Both places are asked whatever the first one says, so that the time tells nothing.
+    pub fn recognise(&self, shown: &str) -> Option<Badge> {
         let own = self.own.as_deref().is_some_and(|own| same(own, shown));
-        let stored = self.keys.find(shown, clock::wall());
-        if own { Some(Badge::Configured) } else { stored.map(Badge::Stored) }
+        let stored = self.keys.find(shown, clock::wall()).filter(|found| found.server_id.is_none());
+        if own { Some(Badge::Configured) } else { stored.map(|found| Badge::Stored(found.id)) }
     }
 }
 
@@ -231,13 +258,25 @@ mod tests {
             [&Auth::Undecided, &Auth::Stored, &Auth::Key("own".into())].map(|a| Gate::new(a, Arc::clone(&keys)));
         assert_eq!(gates[0].check(&Shown::default()), Verdict::Admitted(Badge::Anybody));
         assert_eq!(gates[1].check(&Shown::default()), Verdict::Missing);
-        let record = Record { id: minted.id, digest: minted.digest, expires: None, revoked: false };
-        keys.replace(vec![record], false, clock::wall());
+        let record = Record {
+            id: minted.id,
+            digest: minted.digest,
+            expires: None,
+            revoked: false,
+            server_id: None,
+            rights: Arc::new(Rights::all()),
+        };
+        let agents = mint().expect("random");
+        let agent = Record { id: agents.id, digest: agents.digest, server_id: Some("s1".into()), ..record.clone() };
+        keys.replace(vec![record, agent], false, clock::wall());
         for gate in &gates {
             assert_eq!(gate.check(&Shown::default()), Verdict::Missing);
             assert_eq!(gate.check(&shown(Some(&minted.text), None)), Verdict::Admitted(Badge::Stored(minted.id)));
             assert_eq!(gate.knows(&minted.text), Some(Badge::Stored(minted.id)));
             assert_eq!(gate.check(&shown(Some("wrong"), None)), Verdict::Wrong);
+            assert_eq!(gate.check(&shown(Some(&agents.text), None)), Verdict::Wrong);
+            assert_eq!(gate.agent(&agents.text), Some(AgentBadge { key: agents.id, server_id: "s1".into() }));
+            assert_eq!(gate.agent(&minted.text), None);
         }
         assert_eq!(gates[2].knows("own"), Some(Badge::Configured));
     }

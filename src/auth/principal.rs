@@ -1,15 +1,20 @@
 //! Who asks for something of the fleet.
 
+use std::sync::Arc;
+
 use super::KeyId;
 use crate::types::fleet::{Issuer, Role};
+use crate::types::rights::{Lacks, Rights, Verb};
 
 /// See the module's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Who runs the daemon: shows the configured key, or a key of the store that may administer, or nobody has decided
-    /// yet who may come in.
+    /// Who runs the daemon: shows the configured key, or a key of the store that may do something here, or nobody has
+    /// decided yet who may come in.
     Operator {
         key: Option<KeyId>,
+        /// What the key of the store allows; `None`: everything.
+        rights: Option<Arc<Rights>>,
     },
     User {
         id: String,
@@ -25,7 +30,11 @@ pub enum Principal {
 
 impl Principal {
     pub fn is_admin(&self) -> bool {
-        matches!(self, Principal::Operator { .. } | Principal::User { role: Role::Admin, .. })
+        match self {
+            Principal::Operator { .. } => self.verb(Verb::Admin).is_ok(),
+            Principal::User { role, .. } => *role == Role::Admin,
+            Principal::Agent { .. } => false,
+        }
     }
 
     /// Whether what belongs to `owner` (a user's id; `None`: to the administrators) is there for them at all.
@@ -37,19 +46,30 @@ impl Principal {
         }
     }
 
-    /// Whether they may change something, or give orders, where they [may see](Principal::may_see).
+    /// Whether they may change something where they [may see](Principal::may_see).
     pub fn may_change(&self) -> bool {
         match self {
             Principal::User { role, .. } => *role >= Role::Operator,
-            Principal::Operator { .. } => true,
+            Principal::Operator { .. } => self.verb(Verb::Admin).is_ok(),
             Principal::Agent { .. } => false,
+        }
+    }
+
+    /// Whether the key they show allows this; a user's role is not looked at.
+    ///
+    /// # Errors
+    /// The scope that is missing.
+    pub fn verb(&self, verb: Verb) -> Result<(), Lacks> {
+        match self {
+            Principal::Operator { rights: Some(rights), .. } => rights.verb(verb),
+            _ => Ok(()),
         }
     }
 
     /// As the one who gives an order, from this address.
     pub fn issuer(&self, from: impl std::fmt::Display) -> Issuer {
         let (who, id) = match self {
-            Principal::Operator { key } => ("operator".to_owned(), key.map(|key| key.as_str().to_owned())),
+            Principal::Operator { key, .. } => ("operator".to_owned(), key.map(|key| key.as_str().to_owned())),
             Principal::User { id, username, .. } => (username.clone(), Some(id.clone())),
             Principal::Agent { key, .. } => ("agent".to_owned(), Some(key.as_str().to_owned())),
         };

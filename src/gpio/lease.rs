@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn caller(id: u64) -> Caller {
-        Caller { id: Some(CallerId(id)), name: format!("client {id}").into() }
+        Caller { id: Some(CallerId(id)), name: format!("client {id}").into(), rights: None }
     }
 
     fn granted(now: Instant) -> (Leases, Lease) {
@@ -195,7 +195,7 @@ mod tests {
         let conflict = GpioError::Leased { pin: pin(17), holder: "client 1".into(), left: "6s".into() };
         assert_eq!(check(&leases, 2), Err(conflict.clone()));
         assert!(conflict.to_string().contains("conflict: leased by client 1"), "{conflict}");
-        let anonymous = Caller { id: None, name: "http".into() };
+        let anonymous = Caller { id: None, name: "http".into(), rights: None };
         assert!(leases.check([pin(17)].into_iter(), &anonymous, now).is_err());
         leases.release(&lease.id).expect("it is there");
         assert_eq!(check(&leases, 2), Ok(()));

@@ -148,7 +148,7 @@ mod tests {
 
     /// The times (in ms after the start) at which steps come out when looked at every `look` ms.
     fn played(rounds: Option<u32>, look: impl Iterator<Item = u64>) -> Vec<(u64, Level)> {
-        let caller = Caller { id: None, name: "test".into() };
+        let caller = Caller { id: None, name: "test".into(), rights: None };
         let (mut sequences, start) = (Sequences::default(), clock::now());
         sequences.start(&caller, blink(rounds), start);
         let mut seen = Vec::new();

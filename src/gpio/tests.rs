@@ -37,7 +37,7 @@ fn silent() -> Sinks {
 }
 
 fn caller() -> Caller {
-    Caller { id: None, name: "test".into() }
+    Caller { id: None, name: "test".into(), rights: None }
 }
 
 /// A simulated workshop and what its sink has seen.

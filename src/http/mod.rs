@@ -199,7 +199,7 @@ struct Asked {
 impl Asked {
     /// A request leaves nothing behind that could end with it.
     fn caller(&self) -> Caller {
-        Caller { id: None, name: self.peer.to_string().into() }
+        Caller { id: None, name: self.peer.to_string().into(), rights: None }
     }
 }
 

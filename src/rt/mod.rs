@@ -3,6 +3,7 @@
 //! Only this room spawns threads and reads clocks; pure code takes `now` as an argument.
 
 pub mod clock;
+pub mod kernel_clock;
 pub mod memory;
 pub mod process;
 pub mod random;

@@ -58,6 +58,10 @@ enum How {
     Read,
     /// In a directory where SQLite cannot even keep its locks: what the file held when it was opened.
     Frozen,
+    /// There is no file, and there is to be none.
+    Memory,
+    /// There should be a file and it cannot be used: empty tables to be read.
+    Nothing,
 }
 
 impl Db {
@@ -113,6 +117,46 @@ impl Db {
         }
     }
 
+    /// A database that ends with the process.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn in_memory() -> Result<Db, OpenError> {
+        Db::without_file(How::Memory, PathBuf::from(":memory:"))
+    }
+
+    /// What is read from where the database of `dir` cannot be used: nothing, and nothing is written.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn nothing(dir: &Path) -> Result<Db, OpenError> {
+        Db::without_file(How::Nothing, dir.join(FILE))
+    }
+
+    fn without_file(how: How, path: PathBuf) -> Result<Db, OpenError> {
+        let open = || -> Result<Connection, Unfit> {
+            let mut sql = Connection::open_in_memory()?;
+            prepare(&sql)?;
+            schema::migrate(&mut sql)?;
+            Ok(sql)
+        };
+        let sql = open().map_err(|why| explain(&path, why))?;
+        Ok(Db { sql, path, how })
+    }
+
+    /// A connection beside this one that only reads and waits for no write; `None` where there can be none.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn reader(&self) -> rusqlite::Result<Option<Connection>> {
+        if self.how != How::Write {
+            return Ok(None);
+        }
+        let sql = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        prepare(&sql)?;
+        Ok(Some(sql))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -123,13 +167,24 @@ impl Db {
     }
 
     pub fn is_writable(&self) -> bool {
-        self.how == How::Write
+        matches!(self.how, How::Write | How::Memory)
+    }
+
+    /// Whether other processes can meet it.
+    pub(super) fn is_file(&self) -> bool {
+        !matches!(self.how, How::Memory | How::Nothing)
+    }
+
+    /// Writes something that says nothing, to see whether that is possible.
+    pub(super) fn probe(&self, now: SystemTime) -> rusqlite::Result<()> {
+        const SQL: &str = "INSERT OR REPLACE INTO facts (name, value) VALUES ('written', ?1)";
+        self.sql.execute(SQL, [super::time::millis(now).to_string()]).map(drop)
     }
 
     /// A number that changes when another connection has changed the database; `None` where that cannot be seen.
     pub fn data_version(&self) -> rusqlite::Result<Option<i64>> {
         match self.how {
-            How::Frozen => Ok(None),
+            How::Frozen | How::Memory | How::Nothing => Ok(None),
             _ => self.sql.pragma_query_value(None, "data_version", |row| row.get(0)).map(Some),
         }
     }

@@ -1,11 +1,14 @@
 //! The keys in the database: one statement per purpose.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::db::Db;
+use super::time::{millis, moment};
 use crate::auth::{Digest, KeyId, Minted, Record};
+use crate::types::rights::Rights;
 
 /// A key as the database holds it.
 #[derive(Clone, Debug)]
@@ -17,12 +20,22 @@ pub struct Key {
     pub expires: Option<SystemTime>,
     pub last_used: Option<SystemTime>,
     pub revoked_at: Option<SystemTime>,
+    /// The server whose agent it is for.
+    pub server_id: Option<Arc<str>>,
+    pub rights: Arc<Rights>,
 }
 
 impl Key {
     /// What the gate must know of it.
     pub fn record(&self) -> Record {
-        Record { id: self.id, digest: self.digest, expires: self.expires, revoked: self.revoked_at.is_some() }
+        Record {
+            id: self.id,
+            digest: self.digest,
+            expires: self.expires,
+            revoked: self.revoked_at.is_some(),
+            server_id: self.server_id.clone(),
+            rights: Arc::clone(&self.rights),
+        }
     }
 }
 
@@ -60,7 +73,8 @@ impl Db {
     /// SQLite's.
     pub fn keys(&self) -> rusqlite::Result<Vec<Key>> {
         const SQL: &str =
-            "SELECT id, name, digest, created, expires, last_used, revoked_at FROM keys ORDER BY created, id";
+            "SELECT id, name, digest, scopes, created, expires, last_used, revoked_at, server_id FROM keys
+             ORDER BY created, id";
         let mut statement = self.sql.prepare(SQL)?;
         let rows = statement.query_map([], key)?;
         rows.filter_map(Result::transpose).collect()
@@ -120,16 +134,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
         expires: time("expires")?,
         last_used: time("last_used")?,
         revoked_at: time("revoked_at")?,
+        server_id: row.get::<_, Option<String>>("server_id")?.map(Arc::from),
+        rights: Arc::new(Rights::from_kept(&row.get::<_, String>("scopes")?)),
     }))
-}
-
-fn millis(at: SystemTime) -> i64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A time that no clock can hold (only somebody else's hand writes one) counts as long ago: an expiry then has passed.
-fn moment(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }

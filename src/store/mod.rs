@@ -1,50 +1,61 @@
-//! What outlives the process: a SQLite database in the state directory. For now it holds the API keys.
+//! What outlives the process: a SQLite database in the state directory. Without one it is in memory, and everything
+//! works and is gone at the end.
 //!
-//! One thread owns the connection. It fills the gate's table, notes when keys were last used (together, at most once a
-//! minute: an SD card wears), and notices what `pinwire key` changes in the same file. What it has to write waits in
-//! the gate's table, one time per key, so there is no queue that could grow.
+//! One thread owns the connection that writes. It fills the gate's table, notes when keys were last used (together, at
+//! most once a minute: an SD card wears), and notices what `pinwire key` changes in the same file. What it has to write
+//! of those waits in the gate's table, one time per key, so there is no queue that could grow. Others' writes
+//! ([`Store::write`]) wait in a queue of [`WRITES`]; one more is refused. Who reads ([`Store::read`]) has a connection
+//! beside it and waits for no write.
 //!
 //! **Noticing.** The kernel tells of writes to the database's files. SQLite writes its log first and publishes the
 //! commit afterwards in shared memory, of which nobody is told; so the thread looks when a file is closed, which a
 //! command does once it has committed, and half a second after the last write for who stays. `PRAGMA data_version`
-//! says whether there is anything new.
+//! says whether there is anything new. After a write of our own the keys are read before it is answered: the gate knows
+//! what the caller knows.
 //!
 //! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
 
 mod db;
+mod error;
 mod keys;
+mod open;
 mod schema;
+mod thread;
+mod time;
+mod turn;
 mod watch;
+mod write;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use crate::auth::{KeyId, Keys};
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use rusqlite::{Connection, Transaction};
+
+use crate::auth::Keys;
 use crate::rt::clock;
-use crate::rt::worker::{Worker, die};
+use crate::rt::worker::Worker;
 pub use db::{BUSY_LIMIT, Db, OpenError};
+pub use error::StoreError;
 pub use keys::{Key, Revoked};
+use thread::Thread;
+use turn::Turn;
 use watch::{Bell, Watch};
+use write::Job;
+pub use write::{WRITE_LIMIT, WRITES};
 
 /// Uses of keys within this time are written together.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long the thread waits for another process's write: a key's expiry must not wait for a backup to end.
-const THREAD_BUSY_LIMIT: Duration = Duration::from_millis(200);
-
-/// When a write is tried again that another process kept from the database.
-const BUSY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// From the last write to the database's files to the last look at it.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long a reading waits for another one.
+pub const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// How the store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// There is none: no state directory.
+    /// There is no state directory: what is kept ends with the process.
     None,
     Ok,
     /// Something cannot be read or written; what was known is in memory.
@@ -55,59 +66,48 @@ pub enum Health {
 pub struct Store {
     keys: Arc<Keys>,
     shared: Arc<Shared>,
+    jobs: Sender<Box<dyn Job>>,
     worker: Mutex<Option<Worker>>,
 }
 
 struct Shared {
+    /// What `health` is while nothing is wrong.
+    well: Health,
     health: Mutex<Health>,
     stopping: AtomicBool,
     used: AtomicBool,
     bell: Bell,
+    /// The thread's connection; others have it only where there can be no other.
+    db: Turn<Db>,
+    reader: Mutex<Option<Arc<Turn<Connection>>>>,
 }
 
 impl Store {
-    /// Opens the database of `dir` and knows its keys on return.
+    /// Opens the database of `dir`, or one in memory, and knows its keys on return.
     ///
     /// # Errors
     /// A database of a newer version or of another program; no thread or descriptors to be had. A damaged one is set
     /// aside, and one that cannot be read or written is gone without: both are in the log.
     pub fn start(dir: Option<&Path>) -> Result<Store, OpenError> {
-        let Some(dir) = dir else { return Store::without() };
-        let no_thread = |error: std::io::Error| OpenError::Unusable(dir.into(), error.to_string());
-        let shared = Shared::new(Health::Ok).map_err(no_thread)?;
+        let no_thread =
+            |error: std::io::Error| OpenError::Unusable(dir.unwrap_or(Path::new(db::FILE)).into(), error.to_string());
+        let shared = Shared::new(dir)?;
         let used = Arc::clone(&shared);
         let keys = Keys::new(move || {
             used.used.store(true, Ordering::Release);
             used.bell.ring();
         });
-        let store = Store { keys: Arc::clone(&keys), shared: Arc::clone(&shared), worker: Mutex::default() };
-        let Some(db) = open(dir, &shared)? else {
+        let is_file = shared.db.wait().is_file();
+        if let Some(dir) = dir.filter(|_| !is_file) {
             // Keys that cannot be read may have been made: the door stays closed.
             keys.replace(Vec::new(), db::may_exist(dir), clock::wall());
-            return Ok(store);
-        };
-        let watch = Watch::new(shared.bell.clone(), dir).map_err(no_thread)?;
-        let mut thread = Thread {
-            db,
-            keys,
-            shared,
-            watch,
-            seen: None,
-            look_at: None,
-            unwritten: HashMap::new(),
-            write_at: None,
-            written: None,
-        };
+        }
+        let watch = Watch::new(shared.bell.clone(), dir.filter(|_| is_file)).map_err(no_thread)?;
+        let (jobs, to_do) = bounded(WRITES);
+        let mut thread = Thread::new(dir, Arc::clone(&keys), Arc::clone(&shared), watch, to_do);
         thread.load();
         let worker = Worker::spawn("store", move || thread.run()).map_err(no_thread)?;
-        *store.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
-        Ok(store)
-    }
-
-    fn without() -> Result<Store, OpenError> {
-        let shared = Shared::new(Health::None);
-        let shared = shared.map_err(|error| OpenError::Unusable(db::FILE.into(), error.to_string()))?;
-        Ok(Store { keys: Keys::none(), shared, worker: Mutex::default() })
+        Ok(Store { keys, shared, jobs, worker: Mutex::new(Some(worker)) })
     }
 
     /// The gate's table.
@@ -117,6 +117,42 @@ impl Store {
 
     pub fn health(&self) -> Health {
         self.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the database in a transaction of its own, on the store's thread, and returns once that is on the disk
+    /// (`synchronous=FULL`). Keys changed by it are in force by then.
+    ///
+    /// `f` is called at most once, and must not wait for anything. Not to be called on the store's own thread, which
+    /// turns out who is in with an ended key.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. [`StoreError::Busy`] where [`WRITES`] writes wait already, or this one had no turn within
+    /// [`WRITE_LIMIT`].
+    pub fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = write::job(f);
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(StoreError::Busy),
+            Err(TrySendError::Disconnected(_)) => return Err(write::ending()),
+        }
+        self.shared.bell.ring();
+        answer.wait()
+    }
+
+    /// Reads: what `f` sees is one state of the database, whatever is written meanwhile. In a file it waits for no
+    /// write, only for another reading.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. [`StoreError::Busy`] where another reading takes more than [`READ_LIMIT`].
+    pub fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match reader {
+            Some(reader) => at_once(&*reader.take(READ_LIMIT).ok_or(StoreError::Busy)?, f),
+            None => at_once(&self.shared.db.take(READ_LIMIT).ok_or(StoreError::Busy)?.sql, f),
+        }
     }
 
     /// Writes what waits and closes the database, within `limit`.
@@ -130,42 +166,39 @@ impl Store {
     }
 }
 
-/// The database as well as it can be had; `None` where it cannot.
-fn open(dir: &Path, shared: &Shared) -> Result<Option<Db>, OpenError> {
-    let why = match Db::open(dir) {
-        Ok(db) => return Ok(Some(db)),
-        Err(fatal @ (OpenError::Newer(..) | OpenError::Foreign(_))) => return Err(fatal),
-        Err(damaged @ OpenError::Damaged(..)) => match db::set_aside(dir, clock::wall()) {
-            Ok(aside) => {
-                log::error!(
-                    "{damaged}; it was set aside as '{}', and a new one begun without its keys",
-                    aside.display()
-                );
-                match Db::open(dir).map(|db| db.note_loss().map(|()| db)) {
-                    Ok(Ok(db)) => return Ok(Some(db)),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(error) => error.to_string(),
-                }
-            }
-            Err(error) => format!("{damaged}, and cannot be set aside: {error}"),
-        },
-        Err(why) => match Db::open_read_only(dir) {
-            Ok(db) => {
-                shared.degrade(format!("{why}; its keys are known, and nothing is written"));
-                return Ok(Some(db));
-            }
-            Err(fatal @ (OpenError::Newer(..) | OpenError::Foreign(_))) => return Err(fatal),
-            Err(_) => why.to_string(),
-        },
-    };
-    shared.degrade(format!("{why}; nothing is kept, and keys made from now on are known after a restart"));
-    Ok(None)
+fn at_once<T>(sql: &Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    // Ended, and so rolled back, whatever happens in `f`.
+    let reading = sql.unchecked_transaction()?;
+    Ok(f(&reading)?)
 }
 
 impl Shared {
-    fn new(health: Health) -> std::io::Result<Arc<Shared>> {
+    fn new(dir: Option<&Path>) -> Result<Arc<Shared>, OpenError> {
+        let well = open::health(dir);
+        let bell = Bell::new();
+        let bell = bell.map_err(|error| OpenError::Unusable(db::FILE.into(), error.to_string()))?;
         let (stopping, used) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Arc::new(Shared { health: Mutex::new(health), stopping, used, bell: Bell::new()? }))
+        let health = Mutex::new(well.clone());
+        let mut shared =
+            Shared { well, health, stopping, used, bell, db: Turn::new(Db::in_memory()?), reader: Mutex::default() };
+        if let Some(dir) = dir {
+            shared.db = Turn::new(open::open(dir, &shared)?);
+        }
+        shared.open_reader();
+        Ok(Arc::new(shared))
+    }
+
+    /// Gives those who read a connection of their own, where there can be one.
+    fn open_reader(&self) {
+        let db = self.db.wait();
+        let reader = match db.reader() {
+            Ok(reader) => reader.map(|sql| Arc::new(Turn::new(sql))),
+            Err(error) => {
+                log::warn!("store: '{}' is read and written by turns: {error}", db.path().display());
+                None
+            }
+        };
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
     }
 
     fn degrade(&self, reason: String) {
@@ -178,136 +211,76 @@ impl Shared {
         }
     }
 
+    /// What is wrong, or nothing.
+    fn reason(&self) -> String {
+        match &*self.health.lock().unwrap_or_else(PoisonError::into_inner) {
+            Health::Degraded(why) => why.clone(),
+            Health::None | Health::Ok => String::new(),
+        }
+    }
+
     fn recover(&self) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *health, Health::Ok) != Health::Ok {
+        if std::mem::replace(&mut *health, self.well.clone()) != self.well {
             drop(health);
             log::info!("store: the database works again");
         }
     }
 }
 
-/// What the thread has.
-struct Thread {
-    db: Db,
-    keys: Arc<Keys>,
-    shared: Arc<Shared>,
-    watch: Watch,
-    /// The data version that was loaded.
-    seen: Option<i64>,
-    /// When to look once more for what another process did.
-    look_at: Option<Instant>,
-    /// Uses that are not in the database, one per key.
-    unwritten: HashMap<KeyId, SystemTime>,
-    /// When to write them.
-    write_at: Option<Instant>,
-    /// When they were last written, or could not be.
-    written: Option<Instant>,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
 
-impl Thread {
-    fn run(mut self) {
-        if let Err(error) = self.db.wait_at_most(THREAD_BUSY_LIMIT) {
-            log::warn!("store: the wait for other processes cannot be bounded: {error}");
-        }
-        loop {
-            if self.shared.stopping.load(Ordering::Acquire) {
-                self.write();
-                return;
-            }
-            let now = clock::now();
-            if self.shared.used.swap(false, Ordering::AcqRel) && self.db.is_writable() {
-                self.write_at = self.write_at.or(Some(self.written.map_or(now, |at| at + WRITE_INTERVAL)));
-            }
-            if self.write_at.is_some_and(|at| at <= now) {
-                self.write();
-            }
-            if self.look_at.is_some_and(|at| at <= now) {
-                self.look_at = None;
-                self.look();
-            }
-            let wall = clock::wall();
-            self.keys.turn_out(wall);
-            let limit = [self.write_at, self.look_at].into_iter().flatten().min();
-            let limit = limit.map(|at| at.saturating_duration_since(now));
-            let alarm = self.watch.set_alarm(self.keys.next_expiry(wall));
-            match alarm.and_then(|()| self.watch.wait(limit)) {
-                Ok(woken) if woken.touched => {
-                    self.look();
-                    self.look_at = Some(clock::now() + SETTLE);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    // Deaf, it would go on letting in who was revoked.
-                    log::error!("the store cannot wait for anything: {error}; the daemon ends");
-                    die();
-                }
-            }
-        }
+    use super::*;
+    use crate::auth::mint;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn without_a_directory_everything_works_and_no_key_closes_the_door() {
+        let store = Store::start(None).expect("starts");
+        let fact = |sql: &Connection| sql.query_row("SELECT value FROM facts", [], |row| row.get::<_, String>(0));
+        let insert = "INSERT INTO facts (name, value) VALUES ('a', 'b')";
+        assert_eq!(store.write(|sql| sql.execute(insert, [])), Ok(1));
+        assert!(matches!(store.write(|sql| sql.execute(insert, [])), Err(StoreError::Conflict(_))));
+        assert!(matches!(store.write(|sql| sql.execute("no SQL", [])), Err(StoreError::Sql(_))));
+        assert_eq!(store.read(fact).as_deref(), Ok("b"));
+        assert_eq!((store.health(), store.keys().guarded()), (Health::None, false));
+        let minted = mint().expect("random");
+        let add = "INSERT INTO keys (id, name, digest, created) VALUES (?1, 'a', ?2, 0)";
+        let (id, digest) = (minted.id, minted.digest);
+        store.write(move |sql| sql.execute(add, (id.as_str(), digest.0))).expect("written");
+        assert!(store.keys().guarded(), "known once the write is answered");
+        store.stop(LIMIT);
+        assert_eq!(store.write(|_| Ok(())), Err(write::ending()));
     }
 
-    /// Loads the keys if another process has changed anything.
-    fn look(&mut self) {
-        match self.db.data_version() {
-            Ok(Some(version)) if Some(version) == self.seen => {}
-            Ok(Some(_)) => self.load(),
-            Ok(None) => {
-                self.db.thaw();
-                self.load();
+    #[test]
+    fn what_has_no_turn_is_refused_and_never_done() {
+        let store = Arc::new(Store::start(None).expect("starts"));
+        let (begun, wait) = (channel(), channel::<()>());
+        std::thread::scope(|scope| {
+            let (slow, begun_here) = (Arc::clone(&store), begun.0);
+            scope.spawn(move || {
+                slow.write(move |_| {
+                    let _ = begun_here.send(());
+                    let _ = wait.1.recv_timeout(LIMIT);
+                    Ok(())
+                })
+            });
+            begun.1.recv_timeout(LIMIT).expect("it runs");
+            // The queue is full of jobs that nobody waits for any more.
+            for _ in 0..WRITES {
+                let (job, answer) = write::job(|sql| sql.execute("INSERT INTO facts VALUES ('never', '')", []));
+                assert!(answer.give_up());
+                store.jobs.try_send(job).unwrap_or_else(|_| panic!("there is room"));
             }
-            Err(error) => self.unreadable(&error),
-        }
-    }
-
-    fn load(&mut self) {
-        // The version is asked first: what changes in between is seen by the next look.
-        let loaded = self.db.data_version().and_then(|seen| Ok((seen, self.db.keys()?, self.db.lost_keys()?)));
-        match loaded {
-            Ok((seen, keys, lost)) => {
-                self.seen = seen;
-                let records: Vec<_> = keys.iter().map(Key::record).collect();
-                self.keys.replace(records, lost, clock::wall());
-                let good = self.keys.good(clock::wall());
-                // A write that failed is made up for by a write.
-                if self.db.is_writable() && self.unwritten.is_empty() {
-                    self.shared.recover();
-                }
-                log::info!("store: {good} of {} API keys in '{}' are good", keys.len(), self.db.path().display());
-            }
-            Err(error) => self.unreadable(&error),
-        }
-    }
-
-    fn unreadable(&self, error: &rusqlite::Error) {
-        let path = self.db.path().display();
-        self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys known so far stay in force"));
-    }
-
-    /// Writes what is not written; later once more if that fails.
-    fn write(&mut self) {
-        self.write_at = None;
-        if !self.db.is_writable() {
-            return;
-        }
-        self.unwritten.extend(self.keys.take_used());
-        if self.unwritten.is_empty() {
-            return;
-        }
-        let now = clock::now();
-        self.written = Some(now);
-        match self.db.note_uses(self.unwritten.iter().map(|(id, at)| (*id, *at))) {
-            Ok(()) => {
-                self.unwritten.clear();
-                self.shared.recover();
-            }
-            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
-                self.write_at = Some(now + BUSY_INTERVAL);
-            }
-            Err(error) => {
-                self.write_at = Some(now + WRITE_INTERVAL);
-                let path = self.db.path().display();
-                self.shared.degrade(format!("'{path}' cannot be written: {error}; uses of keys are kept in memory"));
-            }
-        }
+            assert_eq!(store.write(|_| Ok(())), Err(StoreError::Busy));
+            drop(wait.0);
+        });
+        store.stop(LIMIT);
+        let count = |sql: &Connection| sql.query_row("SELECT count(*) FROM facts", [], |row| row.get::<_, i64>(0));
+        assert_eq!(store.read(count), Ok(0));
     }
 }

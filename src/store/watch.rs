@@ -37,8 +37,10 @@ impl Bell {
 /// See the module's text.
 pub struct Watch {
     bell: Bell,
-    /// `None` where the kernel does not tell.
+    /// `None` where the kernel does not tell, or there are none.
     files: Option<OwnedFd>,
+    /// Whether there are files that have to be looked at again and again.
+    looking: bool,
     alarm: OwnedFd,
     /// For when the alarm is set; `None` while it is not.
     set_for: Option<SystemTime>,
@@ -52,9 +54,22 @@ pub struct Woken {
 }
 
 impl Watch {
+    /// Without a directory there are no other processes to be noticed.
+    ///
     /// # Errors
     /// No descriptors to be had.
-    pub fn new(bell: Bell, dir: &Path) -> io::Result<Watch> {
+    pub fn new(bell: Bell, dir: Option<&Path>) -> io::Result<Watch> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let alarm = timerfd_create(TimerfdClockId::Realtime, flags)?;
+        let mut watch = Watch { bell, files: None, looking: false, alarm, set_for: None };
+        if let Some(dir) = dir {
+            watch.begin(dir);
+        }
+        Ok(watch)
+    }
+
+    /// Notices from now on what other processes do in this directory.
+    pub fn begin(&mut self, dir: &Path) {
         let files = watch_files(dir);
         if let Err(error) = &files {
             log::warn!(
@@ -62,9 +77,8 @@ impl Watch {
                 dir.display()
             );
         }
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let alarm = timerfd_create(TimerfdClockId::Realtime, flags)?;
-        Ok(Watch { bell, files: files.ok(), alarm, set_for: None })
+        self.looking = files.is_err();
+        self.files = files.ok();
     }
 
     /// Ends a wait when the wall clock reaches `at`, or is set while that lies ahead.
@@ -93,7 +107,7 @@ impl Watch {
     /// # Errors
     /// The kernel's, other than an interruption.
     pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<Woken> {
-        let looking = self.files.is_none().then_some(LOOK_INTERVAL);
+        let looking = self.looking.then_some(LOOK_INTERVAL);
         let limit = limit.into_iter().chain(looking).min().map(crate::conn::timespec);
         let files = self.files.as_ref().unwrap_or(&self.alarm);
         let mut fds = [&*self.bell.0, &self.alarm, files].map(|fd| PollFd::new(fd, PollFlags::IN));
@@ -110,7 +124,8 @@ impl Watch {
             let _ = rustix::io::read(&self.alarm, &mut [0; 8]);
             self.set_for = None;
         }
-        Ok(Woken { touched: self.files.as_ref().is_none_or(|files| touched && is_ours(files)) })
+        let touched = self.files.as_ref().map_or(self.looking, |files| touched && is_ours(files));
+        Ok(Woken { touched })
     }
 }
 

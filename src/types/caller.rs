@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::rights::Rights;
+
 /// A caller's number; none is used twice while the daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallerId(pub u64);
@@ -13,4 +15,6 @@ pub struct Caller {
     pub id: Option<CallerId>,
     /// For people: the peer's address, or the name it gave itself.
     pub name: Arc<str>,
+    /// What the key it came in with allows; `None`: everything.
+    pub rights: Option<Arc<Rights>>,
 }

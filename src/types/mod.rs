@@ -11,5 +11,6 @@ pub mod line;
 pub mod mac;
 pub mod output;
 pub mod reading;
+pub mod rights;
 pub mod token;
 pub mod topic;

@@ -62,6 +62,48 @@ impl Pattern {
         }
         levels.next().is_none()
     }
+
+    /// Whether every topic that `other` selects is selected by this one too.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        cover(&self.parts(), &other.parts())
+    }
+
+    fn parts(&self) -> Vec<Part<'_>> {
+        if let Some(prefix) = self.0.strip_suffix('.') {
+            return prefix.split('.').map(Part::Level).chain([Part::Some]).collect();
+        }
+        let mut parts: Vec<Part> =
+            self.0.split('.').map(|level| if level == "*" { Part::One } else { Part::Level(level) }).collect();
+        match parts.last_mut() {
+            Some(last @ Part::One) => *last = Part::Some,
+            Some(last @ Part::Level("**")) => *last = Part::Any,
+            _ => {}
+        }
+        parts
+    }
+}
+
+/// What a place in a pattern stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part<'a> {
+    Level(&'a str),
+    One,
+    /// One level or more, to the end.
+    Some,
+    /// Any number of levels, to the end.
+    Any,
+}
+
+fn cover(own: &[Part], other: &[Part]) -> bool {
+    match (own, other) {
+        ([Part::Any, ..], _) => true,
+        ([Part::Some, ..], other) => !matches!(other, [] | [Part::Any, ..]),
+        ([], other) => other.is_empty(),
+        ([Part::Level(a), own @ ..], [Part::Level(b), other @ ..]) => a == b && cover(own, other),
+        ([Part::One, own @ ..], [Part::Level(_) | Part::One, other @ ..]) => cover(own, other),
+        ([Part::One, own @ ..], [Part::Some, ..]) => cover(own, &[Part::Any]),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +131,37 @@ mod tests {
         for (pattern, topic, expected) in table {
             let parsed = Pattern::new(pattern).expect("a valid pattern");
             assert_eq!(parsed.matches(topic), expected, "{pattern} on {topic}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_selects_no_more() {
+        let table = [
+            ("**", "**", true),
+            ("**", "*", true),
+            ("*", "**", false),
+            ("*", "a.b", true),
+            ("gpio.*", "gpio.state.changed", true),
+            ("gpio.*", "gpio.*", true),
+            ("gpio.*", "gpio.state.*", true),
+            ("gpio.*", "gpio.", true),
+            ("gpio.", "gpio.*", true),
+            ("gpio.*", "gpio.**", false),
+            ("gpio.**", "gpio.*", true),
+            ("gpio.*", "*", false),
+            ("gpio.*", "gpiox.a", false),
+            ("gpio.*.changed", "gpio.state.changed", true),
+            ("gpio.*.changed", "gpio.*.changed", true),
+            ("gpio.*.changed", "gpio.*", false),
+            ("*.b.*", "a.b.c", true),
+            ("*.**", "*", true),
+            ("door", "door", true),
+            ("door", "door.*", false),
+            ("a.b", "a", false),
+        ];
+        for (own, other, expected) in table {
+            let [a, b] = [own, other].map(|text| Pattern::new(text).expect("a valid pattern"));
+            assert_eq!(a.covers(&b), expected, "{own} covers {other}");
         }
     }
 

@@ -72,7 +72,7 @@ fn words(event: Event) -> String {
 }
 
 fn client(id: u64) -> Caller {
-    Caller { id: Some(CallerId(id)), name: format!("client {id}").into() }
+    Caller { id: Some(CallerId(id)), name: format!("client {id}").into(), rights: None }
 }
 
 fn millis(ms: u64) -> Duration {

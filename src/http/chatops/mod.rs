@@ -13,6 +13,9 @@ mod orders;
 mod servers;
 
 use super::{Asked, Reply, Rooms};
+use crate::auth::{Badge, Principal};
+use crate::types::rights::Verb;
+use crate::wire::chatops::rest;
 
 const PREFIX: &str = "/api/v1/";
 
@@ -37,6 +40,42 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     }
 }
 
+/// Who asks. Where nobody has decided yet who may come in, somebody who shows nothing runs the daemon.
+///
+/// # Errors
+/// The 401: nothing was shown, or nothing that is good. A wrong token or key is never taken for none.
+fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
+    let gate = &rooms.gate;
+    let Some(shown) = asked.shown.key() else {
+        return if gate.is_open() { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
+    };
+    if let Some(agent) = gate.agent(shown) {
+        return Ok(Principal::Agent { key: agent.key, server_id: agent.server_id.as_ref().to_owned() });
+    }
+    match gate.recognise(shown).ok_or_else(unknown)? {
+        badge @ Badge::Stored(id) => Ok(Principal::Operator { key: Some(id), rights: gate.rights(badge) }),
+        Badge::Anybody | Badge::Configured => Ok(Principal::Operator { key: None, rights: None }),
+    }
+}
+
+/// Whether the key that was shown allows this.
+///
+/// # Errors
+/// The 403, which names the scope that is missing.
+fn need(who: &Principal, verb: Verb) -> Result<(), Reply> {
+    who.verb(verb).map_err(|lacks| detail(403, &lacks.to_string()))
+}
+
+fn unknown() -> Reply {
+    detail(401, "Could not validate credentials").with("WWW-Authenticate", "Bearer")
+}
+
 fn not_found() -> Reply {
-    Reply::json(404, br#"{"detail":"Not Found"}"#.to_vec())
+    detail(404, "Not Found")
+}
+
+fn detail(status: u16, text: &str) -> Reply {
+    let mut body = Vec::new();
+    rest::detail(&mut body, text);
+    Reply::json(status, body)
 }

@@ -21,6 +21,10 @@ pub struct Sample {
     pub load: Option<[f64; 3]>,
     pub temperature_celsius: Option<f64>,
     pub throttle: Option<Throttle>,
+    /// Since boot, time spent suspended included.
+    pub uptime_seconds: Option<f64>,
+    /// Whether somebody keeps the machine's clock right.
+    pub clock_synchronised: Option<bool>,
     /// `None` without Docker.
     pub containers: Option<Vec<Container>>,
     pub processes: Option<Vec<Process>>,

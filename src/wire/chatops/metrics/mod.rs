@@ -1,8 +1,8 @@
 //! Samples in every form: nested (ChatOps' code, `/latest`), flat (the documentation, `GET /metrics/{id}`), and
 //! both in one object for browsers.
 //!
-//! What the forms of ChatOps do not have (cores, swap, every disk and interface, load, temperature, throttling) stands
-//! beside theirs under names they do not use.
+//! What the forms of ChatOps do not have (cores, swap, every disk and interface, load, temperature, throttling, uptime,
+//! whether the clock is kept right) stands beside theirs under names they do not use.
 
 mod read;
 mod write;

@@ -13,6 +13,8 @@ const MAX_GB: f64 = 8_000_000.0;
 /// More than all cores of any machine together.
 const MAX_PROCESS_PERCENT: f64 = 1_000_000.0;
 const MAX_RATE: f64 = 1e15;
+/// More seconds than any machine has run.
+const MAX_UPTIME: f64 = 1e12;
 
 /// Reads the object that holds a sample's members: a flat message, or a nested one's `data`.
 ///
@@ -35,6 +37,7 @@ pub fn sample(text: &str) -> Read<Sample> {
             "processes",
         ],
     )?;
+    let [uptime, synchronised] = fields(text, ["uptime_seconds", "clock_synchronised"])?;
     let mut sample = Sample {
         at: timestamp.time(),
         cpu: cpu.object(cpu_members)?.unwrap_or_default(),
@@ -45,6 +48,8 @@ pub fn sample(text: &str) -> Read<Sample> {
         load: load_averages(load)?,
         temperature_celsius: temperature.number(-273.15, 1000.0)?,
         throttle: throttled.whole(0, u32::MAX.into())?.map(|bits| Throttle { bits: bits as u32 }),
+        uptime_seconds: uptime.number(0.0, MAX_UPTIME)?,
+        clock_synchronised: synchronised.bool()?,
         containers: containers.list(limit::CONTAINERS, |value| within(value, container))?,
         processes: processes.list(limit::PROCESSES, |value| within(value, process))?,
         ..Sample::default()

@@ -11,7 +11,7 @@ pub const REAL: &str = r#"{"server_id":"0c9b","timestamp":"2026-03-02T08:15:30Z"
 const FLAT: &str = r#"{"server_id":"uuid","cpu_percent":45.2,"memory_percent":62.5,"disk_usage":[{"path":"/","total":1000,"used":400,"free":600,"percent":40.0}],"network":[{"interface":"eth0","bytes_sent":1,"bytes_recv":2}],"timestamp":"2024-01-01T00:00:00Z"}"#;
 
 /// What neither has.
-const BESIDE: &str = r#"{"cpu":{"cores":2,"per_core_percent":[1.0,2.5]},"memory":{"usage_percent":5.0},"disk":{"total_gb":1.0},"network":{"bytes_sent":5},"swap":{"total_gb":1.0},"load":[0.1,0.2,0.3],"temperature_celsius":48.5,"throttled":327680,"disks":[{"path":"/boot","total":5},{"path":"/","total":1073741824}],"interfaces":[{"interface":"wlan0","bytes_sent":5,"sent_bytes_per_second":1.5}],"containers":null,"processes":null}"#;
+const BESIDE: &str = r#"{"cpu":{"cores":2,"per_core_percent":[1.0,2.5]},"memory":{"usage_percent":5.0},"disk":{"total_gb":1.0},"network":{"bytes_sent":5},"swap":{"total_gb":1.0},"load":[0.1,0.2,0.3],"temperature_celsius":48.5,"throttled":327680,"uptime_seconds":93784.5,"clock_synchronised":false,"disks":[{"path":"/boot","total":5},{"path":"/","total":1073741824}],"interfaces":[{"interface":"wlan0","bytes_sent":5,"sent_bytes_per_second":1.5}],"containers":null,"processes":null}"#;
 
 fn read(text: &str) -> Sample {
     sample(text).expect(text)
@@ -112,6 +112,8 @@ fn what_makes_no_sense_is_named() {
         (r#"{"disks":[{"path":"/","total":-5}]}"#, "'disks[0].total' must be from 0 to 9007199254740992"),
         (r#"{"network":"eth0"}"#, "'network' must be an object"),
         (r#"{"network":[[]]}"#, "'network[0]' must be an object"),
+        (r#"{"clock_synchronised":1}"#, "'clock_synchronised' must be true or false"),
+        (r#"{"uptime_seconds":-1}"#, "'uptime_seconds' must be from 0 to 1000000000000"),
         (r#"{"load":[1,2]}"#, "'load' must be three numbers: over 1, 5 and 15 minutes"),
         (r#"{"load":[1,2,3,4]}"#, "'load' has more than 3 elements"),
         (r#"{"load":[1,"x",3]}"#, "'load[1]' must be a number"),

@@ -84,7 +84,9 @@ fn beside<'o>(object: Object<'o>, sample: &Sample) -> Object<'o> {
     };
     let object = object.list_if("load", sample.load.as_ref().map(|load| &load[..]), |out, load| float(out, *load));
     let object = object.float_if("temperature_celsius", sample.temperature_celsius);
-    object.shown_if("throttled", sample.throttle.map(|throttle| throttle.bits))
+    let object = object.shown_if("throttled", sample.throttle.map(|throttle| throttle.bits));
+    let object = object.float_if("uptime_seconds", sample.uptime_seconds);
+    object.shown_if("clock_synchronised", sample.clock_synchronised)
 }
 
 fn lists<'o>(object: Object<'o>, sample: &Sample, absent: Absent) -> Object<'o> {

@@ -1,0 +1,284 @@
+//! The store's thread: one loop that waits for writes, for other processes at the database, and for keys to expire.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::Receiver;
+
+use super::db::Db;
+use super::keys::Key;
+use super::watch::Watch;
+use super::write::{Attempt, Job};
+use super::{Shared, StoreError, WRITE_INTERVAL};
+use crate::auth::{KeyId, Keys};
+use crate::rt::clock;
+use crate::rt::worker::die;
+
+/// How long the thread waits for another process's write: a key's expiry must not wait for a backup to end.
+const THREAD_BUSY_LIMIT: Duration = Duration::from_millis(200);
+
+/// When uses of keys are written again that another process kept from the database.
+const BUSY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// When a write that somebody waits for is tried again that another process kept from the database.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// How often a database that cannot be written is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// From the last write to the database's files to the last look at it.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What the thread has.
+pub(super) struct Thread {
+    dir: Option<PathBuf>,
+    keys: Arc<Keys>,
+    shared: Arc<Shared>,
+    watch: Watch,
+    jobs: Receiver<Box<dyn Job>>,
+    /// The write that another process kept from the database.
+    delayed: Option<Box<dyn Job>>,
+    /// When to try that again.
+    again_at: Option<Instant>,
+    /// The data version that was loaded.
+    seen: Option<i64>,
+    /// How many keys there were, and how many of them good, when that was last told.
+    told: Option<(usize, usize)>,
+    /// When to look once more for what another process did.
+    look_at: Option<Instant>,
+    /// Uses that are not in the database, one per key.
+    unwritten: HashMap<KeyId, SystemTime>,
+    /// When to write them.
+    write_at: Option<Instant>,
+    /// When they were last written, or could not be.
+    written: Option<Instant>,
+    /// When to see whether the database can be written again; `None` while nothing says that it cannot.
+    retry_at: Option<Instant>,
+}
+
+impl Thread {
+    pub(super) fn new(
+        dir: Option<&Path>,
+        keys: Arc<Keys>,
+        shared: Arc<Shared>,
+        watch: Watch,
+        jobs: Receiver<Box<dyn Job>>,
+    ) -> Thread {
+        let retry_at = (!shared.db.wait().is_writable()).then(|| clock::now() + RETRY_INTERVAL);
+        Thread {
+            dir: dir.map(Path::to_owned),
+            keys,
+            shared,
+            watch,
+            jobs,
+            delayed: None,
+            again_at: None,
+            seen: None,
+            told: None,
+            look_at: None,
+            unwritten: HashMap::new(),
+            write_at: None,
+            written: None,
+            retry_at,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        self.bound_waits();
+        loop {
+            let stopping = self.shared.stopping.load(Ordering::Acquire);
+            self.do_jobs();
+            if stopping {
+                self.note_uses();
+                return;
+            }
+            let now = clock::now();
+            if self.shared.used.swap(false, Ordering::AcqRel) && self.shared.db.wait().is_writable() {
+                self.write_at = self.write_at.or(Some(self.written.map_or(now, |at| at + WRITE_INTERVAL)));
+            }
+            if self.write_at.is_some_and(|at| at <= now) {
+                self.note_uses();
+            }
+            if self.look_at.is_some_and(|at| at <= now) {
+                self.look_at = None;
+                self.look();
+            }
+            if self.retry_at.is_some_and(|at| at <= now) {
+                self.retry();
+            }
+            let wall = clock::wall();
+            self.keys.turn_out(wall);
+            let limit = [self.write_at, self.look_at, self.again_at, self.retry_at].into_iter().flatten().min();
+            let limit = limit.map(|at| at.saturating_duration_since(clock::now()));
+            let alarm = self.watch.set_alarm(self.keys.next_expiry(wall));
+            match alarm.and_then(|()| self.watch.wait(limit)) {
+                Ok(woken) if woken.touched => {
+                    self.look();
+                    self.look_at = Some(clock::now() + SETTLE);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // Deaf, it would go on letting in who was revoked.
+                    log::error!("the store cannot wait for anything: {error}; the daemon ends");
+                    die();
+                }
+            }
+        }
+    }
+
+    fn bound_waits(&self) {
+        if let Err(error) = self.shared.db.wait().wait_at_most(THREAD_BUSY_LIMIT) {
+            log::warn!("store: the wait for other processes cannot be bounded: {error}");
+        }
+    }
+
+    /// Does the writes that wait, in their order.
+    fn do_jobs(&mut self) {
+        self.again_at = None;
+        while let Some(mut job) = self.delayed.take().or_else(|| self.jobs.try_recv().ok()) {
+            let attempt = {
+                let mut db = self.shared.db.wait();
+                match db.is_writable() {
+                    true => job.attempt(Ok(&mut db.sql)),
+                    false => job.attempt(Err(StoreError::Unwritable(self.shared.reason()))),
+                }
+            };
+            match attempt {
+                Attempt::Written(answer) => {
+                    self.works();
+                    self.load();
+                    answer();
+                }
+                Attempt::Again => {
+                    self.delayed = Some(job);
+                    self.again_at = Some(clock::now() + AGAIN);
+                    return;
+                }
+                Attempt::Unwritable(why) => self.fails(&why),
+                Attempt::Over => {}
+            }
+        }
+    }
+
+    /// Loads the keys if another process has changed anything.
+    fn look(&mut self) {
+        let version = self.shared.db.wait().data_version();
+        match version {
+            Ok(Some(version)) if Some(version) == self.seen => {}
+            Ok(Some(_)) => self.load(),
+            Ok(None) => {
+                self.shared.db.wait().thaw();
+                self.load();
+            }
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    pub(super) fn load(&mut self) {
+        let db = self.shared.db.wait();
+        // The version is asked first: what changes in between is seen by the next look.
+        let loaded = db.data_version().and_then(|seen| Ok((seen, db.keys()?, db.lost_keys()?)));
+        let (is_file, path) = (db.is_file(), db.path().display().to_string());
+        drop(db);
+        match loaded {
+            Ok((seen, keys, lost)) => {
+                self.seen = seen;
+                let records: Vec<_> = keys.iter().map(Key::record).collect();
+                self.keys.replace(records, lost, clock::wall());
+                let counts = (keys.len(), self.keys.good(clock::wall()));
+                // A write that failed is made up for by a write.
+                if self.retry_at.is_none() && self.unwritten.is_empty() {
+                    self.shared.recover();
+                }
+                if self.told.replace(counts) != Some(counts) && is_file {
+                    log::info!("store: {} of {} API keys in '{path}' are good", counts.1, counts.0);
+                }
+            }
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    fn unreadable(&self, error: &rusqlite::Error) {
+        let path = self.shared.db.wait().path().display().to_string();
+        self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys known so far stay in force"));
+    }
+
+    /// A write has been done.
+    fn works(&mut self) {
+        self.retry_at = None;
+        self.shared.recover();
+    }
+
+    /// A write could not be done.
+    fn fails(&mut self, why: &str) {
+        let db = self.shared.db.wait();
+        // What is not meant to be written is known to be so.
+        if db.is_writable() {
+            let path = db.path().display();
+            self.shared.degrade(format!("'{path}' cannot be written: {why}; what is new is kept in memory"));
+        }
+        drop(db);
+        self.retry_at = self.retry_at.or(Some(clock::now() + RETRY_INTERVAL));
+    }
+
+    /// Sees whether the database can be written again.
+    fn retry(&mut self) {
+        self.retry_at = Some(clock::now() + RETRY_INTERVAL);
+        if !self.shared.db.wait().is_writable() && !self.reopen() {
+            return;
+        }
+        let probe = self.shared.db.wait().probe(clock::wall());
+        match probe {
+            Ok(()) => self.works(),
+            Err(error) => self.fails(&error.to_string()),
+        }
+    }
+
+    /// Opens the database anew, to be written; whether that is possible now.
+    fn reopen(&mut self) -> bool {
+        let Some(dir) = &self.dir else { return false };
+        let Ok(db) = Db::open(dir) else { return false };
+        let was_file = std::mem::replace(&mut *self.shared.db.wait(), db).is_file();
+        self.shared.open_reader();
+        self.bound_waits();
+        if !was_file {
+            self.watch.begin(dir);
+        }
+        self.load();
+        true
+    }
+
+    /// Writes the uses that are not written; later once more if that fails.
+    fn note_uses(&mut self) {
+        self.write_at = None;
+        let shared = Arc::clone(&self.shared);
+        let mut db = shared.db.wait();
+        if !db.is_writable() {
+            return;
+        }
+        self.unwritten.extend(self.keys.take_used());
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        self.written = Some(now);
+        let noted = db.note_uses(self.unwritten.iter().map(|(id, at)| (*id, *at)));
+        drop(db);
+        match noted {
+            Ok(()) => {
+                self.unwritten.clear();
+                self.works();
+            }
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                self.write_at = Some(now + BUSY_INTERVAL);
+            }
+            Err(error) => {
+                self.write_at = Some(now + WRITE_INTERVAL);
+                self.fails(&error.to_string());
+            }
+        }
+    }
+}
