@@ -15,6 +15,7 @@
 //!
 //! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
 
+mod clusters;
 mod db;
 mod error;
 mod keys;
@@ -37,6 +38,7 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::Keys;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
+pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
