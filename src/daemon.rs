@@ -15,6 +15,7 @@ use crate::auth::Gate;
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
+use crate::fleet::Fleet;
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
@@ -98,6 +99,7 @@ struct Daemon {
     desk: Arc<Desk>,
     store: Arc<Store>,
     alerts: Arc<Alerts>,
+    fleet: Arc<Fleet>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -150,6 +152,8 @@ impl Daemon {
         let telemetry = Arc::new(Telemetry::new(&config.root, &config.telemetry));
         let desk = Arc::new(Desk::new(gpio, telemetry, config.endrpi.error_style, config.debug_actions));
         let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
+        let fleet = Fleet::start(config.hub.clone(), Arc::clone(&hub), Arc::clone(&store), Arc::clone(&alerts));
+        let fleet = fleet.map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
@@ -160,6 +164,7 @@ impl Daemon {
             gate: Arc::clone(&gate),
             store: Arc::clone(&store),
             alerts: Arc::clone(&alerts),
+            fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
             node_id: config.node_id.clone(),
@@ -170,6 +175,7 @@ impl Daemon {
             hub: Arc::clone(&hub),
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
+            fleet: Arc::clone(&fleet),
             limits: config.session.clone(),
             picloud: config.picloud.clone(),
         });
@@ -193,7 +199,7 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         })?;
-        let daemon = Daemon { node_id, hub, desk, store, alerts, shared, http, tls, door, listeners };
+        let daemon = Daemon { node_id, hub, desk, store, alerts, fleet, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -229,6 +235,7 @@ impl Daemon {
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
+        self.fleet.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();

@@ -102,7 +102,8 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// Issues a token with an id of its own that is good from `now` for `lifetime`. `subject` is the user's id.
+/// Issues a token that is good from `now` for `lifetime`, with an id of its own that begins with `series`. `subject` is
+/// the user's id.
 ///
 /// # Errors
 /// A clock that was never set, no randomness, or an address too long to be carried.
@@ -111,13 +112,15 @@ pub fn issue(
     kind: TokenKind,
     subject: &str,
     email: &str,
+    series: &str,
     now: SystemTime,
     lifetime: Duration,
 ) -> Result<Issued, IssueError> {
     if now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() < EARLIEST {
         return Err(IssueError::ClockUnset);
     }
-    let id = URL_SAFE_NO_PAD.encode(random::<16>()?);
+    let mut id = series.to_owned();
+    URL_SAFE_NO_PAD.encode_string(random::<16>()?, &mut id);
     // Without an end there would be no token; one beyond the end of time ends at once instead.
     let (issued, expires) = (whole_seconds(now), whole_seconds(now.checked_add(lifetime).unwrap_or(now)));
     let claims = Claims { subject: subject.into(), email: email.into(), kind, expires, issued, not_before: None, id };

@@ -91,7 +91,7 @@ pub fn mint() -> std::io::Result<Minted> {
 }
 
 /// What was shown, taken apart. What is no key of ours has no id, and a digest all the same: both take the same path.
-pub(super) fn take_apart(shown: &str) -> (Option<KeyId>, Digest) {
+pub fn take_apart(shown: &str) -> (Option<KeyId>, Digest) {
     let mut end = shown.len().min(MAX_KEY_BYTES);
     while !shown.is_char_boundary(end) {
         end -= 1;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use crate::types::rights::Rights;
 
+use super::inside::{Inside, Pass};
 use super::key::{Digest, KeyId, take_apart};
 
 /// What the gate must know of a key.
@@ -48,9 +49,6 @@ impl Record {
     }
 }
 
-/// Ends what came in with a key; must not wait.
-type TurnOut = dyn Fn(&'static str) + Send + Sync;
-
 /// See the module's text.
 pub struct Keys {
     inner: Mutex<Inner>,
@@ -63,8 +61,7 @@ struct Inner {
     records: HashMap<KeyId, Record>,
     /// When each was last shown, since the store last asked. Not more than there are keys.
     used: HashMap<KeyId, SystemTime>,
-    inside: HashMap<u64, (KeyId, Arc<TurnOut>)>,
-    next_pass: u64,
+    inside: Inside<KeyId>,
     /// There is or was a key, so nobody is let in without one.
     guarded: bool,
 }
@@ -95,9 +92,7 @@ impl Keys {
         let out: Vec<_> = {
             let mut inner = self.lock();
             let Inner { records, inside, .. } = &mut *inner;
-            let faults: Vec<_> =
-                inside.iter().filter_map(|(number, (id, _))| Some((*number, fault(records, *id, now)?))).collect();
-            faults.into_iter().filter_map(|(number, why)| Some((inside.remove(&number)?.1, why))).collect()
+            inside.take_out(|id| fault(records, *id, now))
         };
         out.iter().for_each(|(turn_out, why)| turn_out(why));
         out.len()
@@ -156,15 +151,10 @@ impl Keys {
         now: SystemTime,
         turn_out: impl Fn(&'static str) + Send + Sync + 'static,
     ) -> Pass {
-        let number = {
-            let mut inner = self.lock();
-            inner.next_pass += 1;
-            let number = inner.next_pass;
-            inner.inside.insert(number, (id, Arc::new(turn_out)));
-            number
-        };
+        let number = self.lock().inside.enter(id, Arc::new(turn_out));
         self.turn_out(now);
-        Pass { keys: Arc::clone(self), number }
+        let own = Arc::clone(self);
+        Pass::new(move || own.lock().inside.leave(number))
     }
 
     /// The lock guards plain values that are whole between any two statements.
@@ -176,18 +166,6 @@ impl Keys {
 /// A key that is no longer in the store is as good as revoked.
 fn fault(records: &HashMap<KeyId, Record>, id: KeyId, now: SystemTime) -> Option<&'static str> {
     records.get(&id).map_or(Some(REVOKED), |record| record.fault(now))
-}
-
-/// Somebody is in with a key of the store.
-pub struct Pass {
-    keys: Arc<Keys>,
-    number: u64,
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        self.keys.lock().inside.remove(&self.number);
-    }
 }
 
 #[cfg(test)]

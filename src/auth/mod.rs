@@ -4,11 +4,14 @@
 //! or as the second WebSocket subprotocol after `bearer`. A wrong header is not rescued by a right query
 //! (PiCloud's rule). Keys are never logged.
 
+mod accounts;
+mod inside;
 pub mod jwt;
 mod key;
 mod keys;
 pub mod password;
 mod principal;
+pub mod proof;
 pub mod slow;
 
 use std::sync::Arc;
@@ -19,8 +22,10 @@ use crate::config::Auth;
 use crate::rt::clock;
 use crate::types::rights::Rights;
 
-pub use key::{Digest, KeyId, Minted, mint};
-pub use keys::{EXPIRED, Keys, Pass, REVOKED, Record};
+pub use accounts::{Account, Accounts, Bearer, Denied, Ticket};
+pub use inside::Pass;
+pub use key::{Digest, KeyId, Minted, mint, take_apart};
+pub use keys::{EXPIRED, Keys, REVOKED, Record};
 pub use principal::Principal;
 
 /// Longest key taken, in bytes; a key file may not hold more.
@@ -172,6 +177,11 @@ impl Gate {
             Badge::Anybody | Badge::Configured => None,
             Badge::Stored(id) => Some(self.keys.enter(id, clock::wall(), turn_out)),
         }
+    }
+
+    /// Whether nobody decided who may come in.
+    pub fn is_undecided(&self) -> bool {
+        self.rule == Rule::WithKeys
     }
 
     /// Whether everybody is let in.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Alerts, Auth, Backend, Config, Endrpi, ErrorStyle, Front, Gpio, Mdns, Picloud, Session, SysfsBias, Telemetry,
+    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns, Picloud, Session, SysfsBias,
+    Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -38,7 +39,10 @@ impl Default for Config {
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
             mdns: Mdns::default(),
+            commands: Commands::default(),
+            docker: Docker::default(),
             alerts: Alerts::default(),
+            hub: Hub::default(),
             warnings: Vec::new(),
         }
     }

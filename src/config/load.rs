@@ -6,8 +6,8 @@ use std::str::FromStr;
 use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Session, Telemetry};
-use super::{access, listen, pins, raw, tls, validate};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
+use super::{access, docker, listen, pins, raw, templates, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,9 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     let reachable = listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
     config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
+    templates::commands(&mut config.commands, &written)?;
+    docker::docker(&mut config.docker, &written)?;
+    hub(&mut config.hub, &file.hub);
     validate::check(&config, &source)?;
     Ok(config)
 }
@@ -189,13 +192,25 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
     set_period(&mut telemetry.firmware_deadline, file.firmware_deadline);
 }
 
+fn hub(hub: &mut Hub, file: &raw::Hub) {
+    hub.own_server = file.own_server;
+    set_period(&mut hub.agent_silence, file.agent_silence);
+    set_count(&mut hub.message_bytes, file.message_bytes);
+    set_count(&mut hub.invalid_messages, file.invalid_messages);
+    set_period(&mut hub.order_timeout, file.order_timeout);
+    set_period(&mut hub.order_timeout_max, file.order_timeout_max);
+    set_count(&mut hub.orders_per_server, file.orders_per_server);
+    set_count(&mut hub.orders, file.orders);
+    set_count(&mut hub.servers, file.servers);
+}
+
 pub(super) fn set_count(target: &mut usize, written: Option<raw::Count>) {
     if let Some(count) = written {
         *target = count.0;
     }
 }
 
-fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
+pub(super) fn set_period(target: &mut std::time::Duration, written: Option<raw::Period>) {
     if let Some(period) = written {
         *target = period.0;
     }

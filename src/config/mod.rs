@@ -5,19 +5,26 @@
 
 mod access;
 mod alerts;
+mod commands;
 mod defaults;
+mod docker;
 mod gpio;
+mod hub;
 mod listen;
 mod load;
 mod pin_rules;
 mod pins;
 mod raw;
 mod source;
+mod templates;
 mod tls;
 mod validate;
 
 pub use alerts::Alerts;
+pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
+pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
+pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use source::ConfigError;
 
@@ -52,8 +59,11 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub commands: Commands,
+    pub docker: Docker,
     pub alerts: Alerts,
     pub mdns: Mdns,
+    pub hub: Hub,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }

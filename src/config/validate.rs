@@ -17,6 +17,12 @@ const MOST_CONNECTIONS: usize = 1_000_000;
 /// More than a line can have within 100 ms.
 const MOST_EDGES: usize = 1_000_000;
 
+/// Each of them is an open HTTP request.
+const MOST_ORDERS: usize = 100_000;
+
+/// Each has its latest sample in memory.
+const MOST_SERVERS: usize = 100_000;
+
 /// Waiting is counted in milliseconds by the kernel, and a deadline of zero would always have passed.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -36,8 +42,8 @@ pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError>
 }
 
 fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
-    let Config { front, session, gpio, .. } = config;
-    let bounds: [(&str, usize, RangeInclusive<usize>); 10] = [
+    let Config { front, session, gpio, hub, .. } = config;
+    let bounds: [(&str, usize, RangeInclusive<usize>); 15] = [
         ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
         ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
         ("front.head_bytes", front.head_bytes, 256..=65536),
@@ -48,6 +54,11 @@ fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("session.send_buffer_bytes", session.send_buffer_bytes, 1024..=16 * MIB),
         ("gpio.edge_events", gpio.edge_events, 0..=MOST_EDGES),
         ("gpio.software_pwm_limit", gpio.software_pwm_limit, 1..=1000),
+        ("hub.message_bytes", hub.message_bytes, 1024..=16 * MIB),
+        ("hub.invalid_messages", hub.invalid_messages, 1..=MOST_EDGES),
+        ("hub.orders_per_server", hub.orders_per_server, 1..=MOST_ORDERS),
+        ("hub.orders", hub.orders, 1..=MOST_ORDERS),
+        ("hub.servers", hub.servers, 1..=MOST_SERVERS),
     ];
     bounds.into_iter().try_for_each(|(key, value, allowed)| count(source, key, value, allowed))
 }
@@ -85,6 +96,9 @@ fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("telemetry.max_age", telemetry.max_age, Duration::ZERO),
         ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
         ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
+        ("hub.agent_silence", config.hub.agent_silence, SHORTEST),
+        ("hub.order_timeout", config.hub.order_timeout, SHORTEST),
+        ("hub.order_timeout_max", config.hub.order_timeout_max, SHORTEST),
     ];
     bounds.into_iter().try_for_each(|(key, value, least)| period(source, key, value, least..=LONGEST))
 }
@@ -117,6 +131,16 @@ fn conflicts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         let message = format!(
             "session.backlog_bytes ({one}) is more than session.total_backlog_bytes ({all}) for all clients together, \
              lower the first or raise the second"
+        );
+        return refuse(place, message);
+    }
+    let (usual, most) = (config.hub.order_timeout, config.hub.order_timeout_max);
+    if usual > most {
+        let place = source.at_any(["hub.order_timeout", "hub.order_timeout_max"]);
+        let [usual, most] = [usual, most].map(humantime::format_duration);
+        let message = format!(
+            "hub.order_timeout (\"{usual}\") is more than hub.order_timeout_max (\"{most}\"), lower the first or raise the \
+             second"
         );
         return refuse(place, message);
     }

@@ -24,6 +24,7 @@ use crate::alerts::Alerts;
 use crate::auth::{self, Gate, Shown};
 use crate::config;
 use crate::dispatch::Desk;
+use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
@@ -44,6 +45,7 @@ pub struct Rooms {
     pub gate: Arc<Gate>,
     pub store: Arc<Store>,
     pub alerts: Arc<Alerts>,
+    pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
     pub node_id: String,

@@ -21,3 +21,9 @@ pub fn monotonic_ns() -> u64 {
     // It counts from the boot: never negative, and 584 years fit.
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
+
+/// CLOCK_BOOTTIME in nanoseconds: since the kernel's start, also while it slept.
+pub fn boot_ns() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}

@@ -23,6 +23,7 @@ use crate::auth::{Badge, Gate, Pass};
 use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
+use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Stack;
@@ -33,6 +34,7 @@ pub struct Host {
     pub hub: Arc<Hub>,
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
+    pub fleet: Arc<Fleet>,
     pub limits: config::Session,
     pub picloud: config::Picloud,
 }

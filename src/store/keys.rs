@@ -72,10 +72,11 @@ impl Db {
     /// # Errors
     /// SQLite's.
     pub fn keys(&self) -> rusqlite::Result<Vec<Key>> {
-        const SQL: &str =
-            "SELECT id, name, digest, scopes, created, expires, last_used, revoked_at, server_id FROM keys
-             ORDER BY created, id";
-        let mut statement = self.sql.prepare(SQL)?;
+        let server = if self.has_fleet()? { "server_id" } else { "NULL AS server_id" };
+        let mut statement = self.sql.prepare(&format!(
+            "SELECT id, name, digest, scopes, created, expires, last_used, revoked_at, {server} FROM keys
+             ORDER BY created, id"
+        ))?;
         let rows = statement.query_map([], key)?;
         rows.filter_map(Result::transpose).collect()
     }

@@ -21,9 +21,11 @@ mod error;
 mod keys;
 mod open;
 mod schema;
+mod servers;
 mod thread;
 mod time;
 mod turn;
+mod users;
 mod watch;
 mod write;
 
@@ -35,13 +37,14 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use rusqlite::{Connection, Transaction};
 
-use crate::auth::Keys;
+use crate::auth::{Accounts, Keys};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
 pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
+pub use servers::ServerNumber;
 use thread::Thread;
 use turn::Turn;
 use watch::{Bell, Watch};
@@ -67,6 +70,7 @@ pub enum Health {
 /// A handle for everyone.
 pub struct Store {
     keys: Arc<Keys>,
+    accounts: Arc<Accounts>,
     shared: Arc<Shared>,
     jobs: Sender<Box<dyn Job>>,
     worker: Mutex<Option<Worker>>,
@@ -106,15 +110,22 @@ impl Store {
         }
         let watch = Watch::new(shared.bell.clone(), dir.filter(|_| is_file)).map_err(no_thread)?;
         let (jobs, to_do) = bounded(WRITES);
-        let mut thread = Thread::new(dir, Arc::clone(&keys), Arc::clone(&shared), watch, to_do);
+        let accounts = Arc::new(Accounts::default());
+        let gate = (Arc::clone(&keys), Arc::clone(&accounts));
+        let mut thread = Thread::new(dir, gate, Arc::clone(&shared), watch, to_do);
         thread.load();
         let worker = Worker::spawn("store", move || thread.run()).map_err(no_thread)?;
-        Ok(Store { keys, shared, jobs, worker: Mutex::new(Some(worker)) })
+        Ok(Store { keys, accounts, shared, jobs, worker: Mutex::new(Some(worker)) })
     }
 
     /// The gate's table.
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
+    }
+
+    /// The gate's other table: users and their tokens.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     pub fn health(&self) -> Health {

@@ -37,12 +37,17 @@ const MIGRATIONS: [&str; 2] = [
          role TEXT NOT NULL,
          is_active INTEGER NOT NULL DEFAULT 1,
          created INTEGER NOT NULL,
-         -- Tokens issued before this moment are worth nothing.
-         tokens_from INTEGER NOT NULL DEFAULT 0
+         -- Tokens of earlier generations are worth nothing.
+         generation INTEGER NOT NULL DEFAULT 1
      ) STRICT, WITHOUT ROWID;
-     CREATE TABLE revoked_tokens (id TEXT PRIMARY KEY NOT NULL, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     -- Remembered until the last token of the login has expired.
+     CREATE TABLE ended_logins (
+         login TEXT PRIMARY KEY NOT NULL,
+         user_id TEXT NOT NULL,
+         until INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
      CREATE TABLE servers (
-         number INTEGER PRIMARY KEY,
+         number INTEGER PRIMARY KEY AUTOINCREMENT,
          id TEXT NOT NULL UNIQUE,
          owner TEXT,
          name TEXT NOT NULL,

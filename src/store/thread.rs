@@ -13,7 +13,7 @@ use super::keys::Key;
 use super::watch::Watch;
 use super::write::{Attempt, Job};
 use super::{Shared, StoreError, WRITE_INTERVAL};
-use crate::auth::{KeyId, Keys};
+use crate::auth::{Accounts, KeyId, Keys};
 use crate::rt::clock;
 use crate::rt::worker::die;
 
@@ -36,6 +36,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 pub(super) struct Thread {
     dir: Option<PathBuf>,
     keys: Arc<Keys>,
+    accounts: Arc<Accounts>,
     shared: Arc<Shared>,
     watch: Watch,
     jobs: Receiver<Box<dyn Job>>,
@@ -62,7 +63,7 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn new(
         dir: Option<&Path>,
-        keys: Arc<Keys>,
+        (keys, accounts): (Arc<Keys>, Arc<Accounts>),
         shared: Arc<Shared>,
         watch: Watch,
         jobs: Receiver<Box<dyn Job>>,
@@ -71,6 +72,7 @@ impl Thread {
         Thread {
             dir: dir.map(Path::to_owned),
             keys,
+            accounts,
             shared,
             watch,
             jobs,
@@ -180,14 +182,15 @@ impl Thread {
     pub(super) fn load(&mut self) {
         let db = self.shared.db.wait();
         // The version is asked first: what changes in between is seen by the next look.
-        let loaded = db.data_version().and_then(|seen| Ok((seen, db.keys()?, db.lost_keys()?)));
+        let loaded = db.data_version().and_then(|seen| Ok((seen, db.keys()?, db.lost_keys()?, db.known_users()?)));
         let (is_file, path) = (db.is_file(), db.path().display().to_string());
         drop(db);
         match loaded {
-            Ok((seen, keys, lost)) => {
+            Ok((seen, keys, lost, users)) => {
                 self.seen = seen;
                 let records: Vec<_> = keys.iter().map(Key::record).collect();
                 self.keys.replace(records, lost, clock::wall());
+                self.accounts.replace(users.accounts, users.ended, users.secret, lost || users.had);
                 let counts = (keys.len(), self.keys.good(clock::wall()));
                 // A write that failed is made up for by a write.
                 if self.retry_at.is_none() && self.unwritten.is_empty() {
@@ -203,7 +206,7 @@ impl Thread {
 
     fn unreadable(&self, error: &rusqlite::Error) {
         let path = self.shared.db.wait().path().display().to_string();
-        self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys known so far stay in force"));
+        self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys and users known so far stay in force"));
     }
 
     /// A write has been done.

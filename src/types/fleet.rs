@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+mod agent;
 mod cluster;
 mod order;
 mod record;
 mod sample;
 
+pub use agent::AgentInfo;
 pub use cluster::{Cluster, ClusterState, ClusterStatus, Node, NodeFacts, NodeRole};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};

@@ -18,7 +18,7 @@ fn now() -> SystemTime {
 }
 
 fn issued(kind: TokenKind) -> Issued {
-    issue(&secret(), kind, "5f1c", "pi@example.org", now(), DAY).expect("a token")
+    issue(&secret(), kind, "5f1c", "pi@example.org", "", now(), DAY).expect("a token")
 }
 
 fn refusal(token: &str) -> TokenError {
@@ -131,7 +131,7 @@ fn a_token_has_three_parts_and_nothing_more() {
     let long = forged(HS256, &claims_json("9999999999", &format!(r#","x":"{}""#, "x".repeat(MAX_TOKEN_BYTES))));
     assert_eq!(refusal(&long), TokenError::TooLong);
     let email = "e".repeat(MAX_TOKEN_BYTES);
-    assert!(matches!(issue(&secret(), TokenKind::Access, "s", &email, now(), DAY), Err(IssueError::TooLong)));
+    assert!(matches!(issue(&secret(), TokenKind::Access, "s", &email, "", now(), DAY), Err(IssueError::TooLong)));
 }
 
 #[test]
@@ -197,13 +197,13 @@ fn the_end_of_time_is_no_crash() {
         let refused = refusal(&forged(HS256, &claims_json(exp, "")));
         assert!(matches!(refused, TokenError::Claims(Fault::Wrong { name: "exp", .. })), "{exp}");
     }
-    let endless = issue(&secret(), TokenKind::Access, "s", "e", now(), Duration::MAX).expect("a token");
+    let endless = issue(&secret(), TokenKind::Access, "s", "e", "", now(), Duration::MAX).expect("a token");
     assert_eq!(endless.claims.expires, now());
 }
 
 #[test]
 fn a_clock_that_was_never_set_issues_nothing() {
-    let at = |now| issue(&secret(), TokenKind::Access, "s", "e", now, DAY);
+    let at = |now| issue(&secret(), TokenKind::Access, "s", "e", "", now, DAY);
     assert!(matches!(at(earliest() - SECOND), Err(IssueError::ClockUnset)));
     assert!(at(earliest()).is_ok());
     let date = humantime::format_rfc3339_seconds(earliest()).to_string();

@@ -3,9 +3,11 @@
 //! This folder and `wire` are the only places that derive serialisation. The small types in `values`
 //! read one value each and say in plain words what to write instead of a value of the wrong kind.
 
+mod commands;
 mod gpio;
 mod values;
 
+pub(super) use commands::{Commands, Docker, Kind, Param, Template};
 pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, SysfsBias};
 pub(super) use values::{Count, LineOrName, OnDisconnect, OneOrMore, OrEmpty, Period};
 
@@ -33,6 +35,9 @@ pub(super) struct File {
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub mdns: Mdns,
+    pub commands: Commands,
+    pub docker: Docker,
+    pub hub: Hub,
 }
 
 #[derive(Default, Deserialize)]
@@ -113,4 +118,18 @@ pub(super) struct Telemetry {
 pub(super) struct Mdns {
     pub announce: Option<bool>,
     pub discover: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Hub {
+    pub own_server: Option<bool>,
+    pub agent_silence: Option<Period>,
+    pub message_bytes: Option<Count>,
+    pub invalid_messages: Option<Count>,
+    pub order_timeout: Option<Period>,
+    pub order_timeout_max: Option<Period>,
+    pub orders_per_server: Option<Count>,
+    pub orders: Option<Count>,
+    pub servers: Option<Count>,
 }

@@ -45,10 +45,15 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
 /// # Errors
 /// The 401: nothing was shown, or nothing that is good. A wrong token or key is never taken for none.
 fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
-    let gate = &rooms.gate;
+    let (gate, accounts) = (&rooms.gate, rooms.store.accounts());
     let Some(shown) = asked.shown.key() else {
-        return if gate.is_open() { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
+        // Users are made to be asked for.
+        let open = gate.is_open() && !(gate.is_undecided() && accounts.guarded());
+        return if open { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
     };
+    if let Some(user) = accounts.token(shown) {
+        return Ok(user);
+    }
     if let Some(agent) = gate.agent(shown) {
         return Ok(Principal::Agent { key: agent.key, server_id: agent.server_id.as_ref().to_owned() });
     }

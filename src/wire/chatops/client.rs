@@ -5,6 +5,12 @@ use super::write::Object;
 use super::{LOGS_ACTION, limit, metrics};
 use crate::types::fleet::{ContainerAction, LogLine, Order, Outcome, Protocol, Sample};
 
+mod own;
+
+pub use own::{
+    Packed, Signature, Terms, action_result, auth_with, command_output, hello, numbered, pack, positions, terms,
+};
+
 /// Appends the first message. `protocol` asks a hub of this program for one form; ChatOps does not look at it.
 pub fn auth(out: &mut Vec<u8>, api_key: &str, protocol: Option<Protocol>) {
     let object = Object::typed(out, "auth").text("api_key", api_key);
@@ -153,6 +159,21 @@ pub enum Told {
     },
     /// A sample has arrived.
     Received,
+    /// A hub of this program shows that it knows the agent's key.
+    Proof {
+        proof: Vec<u8>,
+    },
+    /// Everything of this stream up to this number is kept for good.
+    Stored {
+        stream: String,
+        seq: u64,
+    },
+    /// A request for the device's own dispatcher.
+    Action {
+        id: String,
+        /// JSON, as written.
+        request: Box<str>,
+    },
     Order {
         id: String,
         /// The form of the answer.
@@ -188,6 +209,9 @@ pub fn parse(message: &[u8]) -> Read<Told> {
         "auth_success" => Ok(Told::Welcome { server_id: server_id.required(server_id.text(limit::NAME_BYTES)?)? }),
         "metrics_received" => Ok(Told::Received),
         "pong" => Ok(Told::Pong),
+        "proof" => own::proof(text),
+        "stored" => own::stored(text),
+        "action" => own::action(text),
         "error" => Ok(Told::Error {
             message: error.cut(limit::LOG_BYTES)?.unwrap_or_default().0,
             detail: detail.cut(limit::LOG_BYTES)?.map(|(detail, _)| detail),

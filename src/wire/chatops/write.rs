@@ -19,6 +19,11 @@ impl<'o> Object<'o> {
         Object { out, empty: true }
     }
 
+    /// Goes on with an object that has members and no end yet.
+    pub fn more(out: &'o mut Vec<u8>) -> Object<'o> {
+        Object { out, empty: false }
+    }
+
     /// An object whose first member is its `type`.
     pub fn typed(out: &'o mut Vec<u8>, kind: &str) -> Object<'o> {
         Object::open(out).text("type", kind)

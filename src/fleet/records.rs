@@ -1,0 +1,168 @@
+//! What agents hand over, on its way to everyone who wants it.
+
+use super::servers::State;
+use super::*;
+use crate::types::event::{PageNews, page_topic};
+use crate::types::fleet::{ClockState, DeviceEvent, LogEntry, LogLine, LogSource, Record, Stamp};
+
+/// Streams a server's place remembers: an agent has one per run, and hands over the last few runs'.
+const STREAMS: usize = 16;
+
+/// A sample older than this was kept by its agent while it was away: it belongs to the history, and says nothing of now.
+const LATE: Duration = Duration::from_secs(30);
+
+/// Bytes of a server's name in topics.
+const TOPIC_NAME_BYTES: usize = 64;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    New,
+    /// It was here before; nothing was done.
+    Again,
+    /// There is no such server (any more).
+    NoServer,
+}
+
+impl Fleet {
+    /// Takes in what an agent handed over. The caller combines the hub.
+    pub fn record(&self, server_id: &str, record: Record, stamp: Option<Stamp>) -> Taken {
+        let Some(entry) = self.entry(server_id) else { return Taken::NoServer };
+        let mut state = entry.lock();
+        if state.removed {
+            return Taken::NoServer;
+        }
+        let back = state.heard();
+        if let Some(stamp) = &stamp
+            && !self.take_number(&entry.id, &mut state, stamp)
+        {
+            drop(state);
+            self.back_if(back);
+            return Taken::Again;
+        }
+        let mut current = None;
+        match record {
+            Record::Sample(sample) => current = self.sample(&entry.id, &mut state, *sample, stamp),
+            Record::Log(line) => self.log(&entry.id, &state, line, stamp),
+            Record::Event(event) => self.event(&entry.id, &state, event, stamp),
+        }
+        let name = current.is_some().then(|| state.server.name.clone());
+        drop(state);
+        self.back_if(back);
+        if let (Some(sample), Some(name)) = (current, name) {
+            self.alerts.sample(server_id, &name, &sample);
+        }
+        Taken::New
+    }
+
+    fn back_if(&self, back: Option<Server>) {
+        if let Some(server) = back {
+            self.timer.expect(clock::now() + self.limits.agent_silence);
+            self.came_back(&server);
+        }
+    }
+
+    /// Whether the record with this number is new; it counts as taken in then.
+    fn take_number(&self, server_id: &str, state: &mut State, stamp: &Stamp) -> bool {
+        let known = state.streams.iter().position(|(stream, _)| *stream == stamp.stream);
+        let (stream, seq) = match known {
+            Some(at) => state.streams.remove(at),
+            None => (Arc::clone(&stamp.stream), self.position(server_id, &stamp.stream).unwrap_or(0)),
+        };
+        let new = stamp.seq > seq;
+        if new && stamp.seq > seq + 1 && known.is_some() {
+            let lost = stamp.seq - seq - 1;
+            log::warn!("server '{}': {lost} records are missing before number {}", state.server.name, stamp.seq);
+        }
+        state.streams.insert(0, (stream, seq.max(stamp.seq)));
+        state.streams.truncate(STREAMS);
+        new
+    }
+
+    /// Publishes and keeps a sample; it comes back if it says how the server is now.
+    fn sample(
+        &self,
+        id: &Arc<str>,
+        state: &mut State,
+        mut sample: Sample,
+        stamp: Option<Stamp>,
+    ) -> Option<Arc<Sample>> {
+        let now = clock::wall();
+        let at = *sample.at.get_or_insert(now);
+        let vouched = stamp.as_ref().is_some_and(|stamp| stamp.clock != Some(ClockState::Unsynchronised));
+        let late = vouched && now.duration_since(at).is_ok_and(|age| age > LATE);
+        let sample = Arc::new(sample);
+        if !late || state.latest.is_none() {
+            state.latest = Some(Arc::clone(&sample));
+        }
+        if !late {
+            let topic = page_topic::metrics(id).into();
+            let news = PageNews::Metrics(Arc::clone(&sample));
+            self.hub.publish(Event { at: now, body: Body::Page { topic, server_id: Arc::clone(id), news } });
+        }
+        (!late).then_some(sample)
+    }
+
+    fn log(&self, id: &Arc<str>, state: &State, line: LogLine, _stamp: Option<Stamp>) {
+        let now = clock::wall();
+        let entry = LogEntry {
+            id: crate::rt::random::uuid().unwrap_or_default(),
+            server_id: state.server.id.clone(),
+            at: line.at.unwrap_or(now),
+            level: line.level,
+            source: line.source.unwrap_or(LogSource::Agent),
+            component: line.component,
+            message: line.message,
+            extra: None,
+        };
+        let (topic, news) = (page_topic::logs(id).into(), PageNews::Log(Arc::new(entry)));
+        self.hub.publish(Event { at: now, body: Body::Page { topic, server_id: Arc::clone(id), news } });
+    }
+
+    fn event(&self, id: &Arc<str>, state: &State, event: DeviceEvent, _stamp: Option<Stamp>) {
+        self.publish_device(id, &state.server.name, Arc::new(event));
+    }
+
+    /// Publishes something of a device that is not kept, such as the output of a command that is running.
+    pub fn publish(&self, server_id: &str, event: DeviceEvent) {
+        let Some(entry) = self.entry(server_id) else { return };
+        let state = entry.lock();
+        self.publish_device(&entry.id, &state.server.name, Arc::new(event));
+    }
+
+    fn publish_device(&self, id: &Arc<str>, name: &str, event: Arc<DeviceEvent>) {
+        let topic = format!("agent.{}.{}", topic_name(name), event.topic).into();
+        let at = event.at;
+        self.hub.publish(Event { at, body: Body::Device { topic, server_id: Arc::clone(id), event } });
+    }
+
+    fn position(&self, _server_id: &str, _stream: &str) -> Option<u64> {
+        None
+    }
+}
+
+/// A server's name as one level of a topic: what stands for something else there becomes a hyphen.
+fn topic_name(name: &str) -> String {
+    let mut safe = String::with_capacity(name.len().min(TOPIC_NAME_BYTES));
+    for c in name.chars() {
+        let c = if c.is_alphanumeric() || c == '_' { c } else { '-' };
+        if safe.len() + c.len_utf8() > TOPIC_NAME_BYTES {
+            break;
+        }
+        safe.push(c);
+    }
+    if safe.is_empty() { "-".to_owned() } else { safe }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_becomes_one_level_of_a_topic() {
+        for (name, safe) in [("pi1", "pi1"), ("a.b *c", "a-b--c"), ("", "-"), ("Küche", "Küche")] {
+            assert_eq!(topic_name(name), safe);
+        }
+        assert_eq!(topic_name(&"é".repeat(100)).len(), TOPIC_NAME_BYTES);
+    }
+}
