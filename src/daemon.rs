@@ -15,15 +15,18 @@ use crate::auth::Gate;
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
-use crate::fleet::Fleet;
+use crate::fleet::{Change, Fleet};
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
+use crate::mdns::{Mdns, Me};
+use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
+use crate::types::fleet::NodeFacts;
 use crate::{http, logging, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
@@ -100,6 +103,8 @@ struct Daemon {
     store: Arc<Store>,
     alerts: Arc<Alerts>,
     fleet: Arc<Fleet>,
+    nodes: Arc<Nodes>,
+    mdns: Option<Mdns>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -154,6 +159,7 @@ impl Daemon {
         let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
         let fleet = Fleet::start(config.hub.clone(), Arc::clone(&hub), Arc::clone(&store), Arc::clone(&alerts));
         let fleet = fleet.map_err(StartError::new)?;
+        let nodes = nodes(config, &hub, &store, &fleet, &desk).map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
@@ -163,6 +169,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             store: Arc::clone(&store),
+            nodes: Arc::clone(&nodes),
             alerts: Arc::clone(&alerts),
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
@@ -199,7 +206,9 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         })?;
-        let daemon = Daemon { node_id, hub, desk, store, alerts, fleet, shared, http, tls, door, listeners };
+        let mdns = on_network(config, &listeners, &nodes);
+        let daemon =
+            Daemon { node_id, hub, desk, store, alerts, fleet, nodes, mdns, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -233,9 +242,14 @@ impl Daemon {
             listener.close(STEP);
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        self.nodes.own_status(NodeStatus::Stopping);
+        if let Some(mdns) = &self.mdns {
+            mdns.stop(STEP);
+        }
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
         self.fleet.stop(STEP);
+        self.nodes.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
@@ -261,6 +275,58 @@ fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
              add --name NAME --state-dir '{dir}'`, or give --api-key-file FILE"
         ),
     }))
+}
+
+/// The table of nodes: this device, and whose agents come and go.
+fn nodes(
+    config: &Config,
+    hub: &Arc<Hub>,
+    store: &Arc<Store>,
+    fleet: &Arc<Fleet>,
+    desk: &Desk,
+) -> std::io::Result<Arc<Nodes>> {
+    let (platform, memory) = (desk.telemetry.platform().ok(), desk.telemetry.memory().ok());
+    let address = config.listen.iter().map(|address| address.ip()).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    let facts = NodeFacts {
+        ip_address: address.map(|ip| ip.to_string()),
+        architecture: platform.as_ref().map(|platform| platform.machine.clone()),
+        kernel_version: platform.as_ref().map(|platform| platform.os_release.clone()),
+        model: platform.and_then(|platform| platform.model),
+        cpu_cores: std::thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok()),
+        memory: memory.map(|memory| memory.total_kib * 1024),
+        ..NodeFacts::default()
+    };
+    let own = Own { node_id: config.node_id.as_str().into(), facts };
+    let servers = Arc::clone(fleet);
+    let look = move |id: &str| servers.server(id);
+    let nodes = Nodes::start(Arc::clone(hub), Arc::clone(store), own, Box::new(look))?;
+    let told = Arc::downgrade(&nodes);
+    fleet.on_change(move |server, change| {
+        let agent = match change {
+            Change::Connected(agent) => Some(&**agent),
+            _ => None,
+        };
+        if let Some(nodes) = told.upgrade() {
+            nodes.server_changed(&server.id, agent);
+        }
+    });
+    Ok(nodes)
+}
+
+/// Announces this daemon and finds others, as configured; without it the daemon serves all the same.
+fn on_network(config: &Config, listeners: &[Listener], nodes: &Arc<Nodes>) -> Option<Mdns> {
+    let listening = listeners.iter().map(Listener::address).collect();
+    let me = Me { node_id: config.node_id.clone(), listening, tls: config.tls.is_some() };
+    let nodes = Arc::downgrade(nodes);
+    let tell = move |news| {
+        if let Some(nodes) = nodes.upgrade() {
+            nodes.seen(news);
+        }
+    };
+    Mdns::start(&config.mdns, &me, tell).unwrap_or_else(|error| {
+        log::warn!("mdns: {error}; this daemon is not announced, and finds no other machines");
+        None
+    })
 }
 
 fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {

@@ -47,8 +47,8 @@
 //! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
 //! | `store` | uses of keys to write down, another process at the database, a key's expiry | 1, with a state directory |
 //! | `nodes` | what was seen of other machines and of agents | 1 |
-| `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
-| `vcgencmd` | its next run, while somebody asks | 1, started on demand |
+//! | `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
+//! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
 //! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send
 //! by themselves (see [`hub`]); nobody waits for a slow reader (see [`conn`]).

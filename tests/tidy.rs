@@ -41,7 +41,6 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("nodes", "conn", "only the hub sends to connections"),
     ("nodes", "wire", "nodes know no wire"),
     ("mdns", "wire", "a workshop knows no wire"),
-    ("alerts", "conn", "only the hub sends to connections"),
     ("gpio", "conn", "only the hub sends to connections"),
     ("telemetry", "conn", "only the hub sends to connections"),
     ("actions", "conn", "actions know values, not visitors"),

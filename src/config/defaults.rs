@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns, Picloud, Session, SysfsBias,
-    Telemetry,
+    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns, Picloud, Session,
+    SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 

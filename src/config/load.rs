@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
-use super::{access, docker, listen, pins, raw, templates, tls, validate};
+use super::{access, alerts, docker, listen, pins, raw, templates, tls, validate};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +59,13 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+<<<<<<< HEAD
     let reachable = listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
     config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
+=======
+    alerts::alerts(&mut config.alerts, &written)?;
+>>>>>>> main
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);

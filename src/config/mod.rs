@@ -20,7 +20,7 @@ mod templates;
 mod tls;
 mod validate;
 
-pub use alerts::Alerts;
+pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};

@@ -9,7 +9,7 @@ use super::{Nodes, OWN};
 use crate::rt::clock;
 use crate::store::StoreError;
 use crate::types::event::NodeStatus;
-use crate::types::fleet::{Cluster, ClusterStatus, Node, NodeFacts, NodeRole};
+use crate::types::fleet::{Cluster, ClusterWish, Node, NodeFacts, NodeWish};
 use crate::types::mac::Mac;
 
 /// Why something is not done.
@@ -30,23 +30,6 @@ pub enum Refusal {
 
 pub const NO_CLUSTER: Refusal = Refusal::Missing("Cluster not found");
 pub const NO_NODE: Refusal = Refusal::Missing("Node not found");
-
-/// What is to be of a cluster; what is `None` stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterWish {
-    pub name: Option<String>,
-    pub description: Option<String>,
-    pub status: Option<ClusterStatus>,
-}
-
-/// What is to be of a node; what is `None` stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeWish {
-    pub name: Option<String>,
-    pub status: Option<NodeStatus>,
-    pub role: Option<NodeRole>,
-    pub facts: NodeFacts,
-}
 
 impl Nodes {
     /// All clusters, by number.
@@ -272,7 +255,8 @@ fn check_node(table: &Table, name: &str, facts: &NodeFacts, own: Option<u32>) ->
     }
     if let Some(text) = &facts.mac_address {
         let mac = Mac::parse(text).filter(|mac| mac.is_somebodys());
-        let mac = mac.ok_or_else(|| Refusal::Invalid("'mac_address' is no hardware address such as b8:27:eb:00:00:01".into()))?;
+        let mac = mac
+            .ok_or_else(|| Refusal::Invalid("'mac_address' is no hardware address such as b8:27:eb:00:00:01".into()))?;
         facts.mac_address = Some(mac.to_string());
     }
     for other in table.nodes.values().filter(|other| Some(other.id) != own) {

@@ -147,7 +147,8 @@ pub fn server(
         return Changes::default();
     }
     let name = agent.and_then(|agent| agent.name.as_deref()).filter(|name| is_name(name)).unwrap_or(&server.name);
-    let mut node = node.cloned().unwrap_or_else(|| new_node(table, name, NodeStatus::Unknown, NodeFacts::default(), now));
+    let mut node =
+        node.cloned().unwrap_or_else(|| new_node(table, name, NodeStatus::Unknown, NodeFacts::default(), now));
     node.server_id = Some(id.to_owned());
     node.facts = merged(told, node.facts);
     let host = server.host.as_deref().filter(|host| host.parse::<std::net::IpAddr>().is_ok());
@@ -212,9 +213,7 @@ fn unclaimed<'t>(table: &'t Table, told: &NodeFacts) -> Option<&'t Node> {
     let mac = told.mac_address.as_deref().and_then(Mac::parse);
     let free = || table.nodes.values().filter(|node| node.id != OWN && node.server_id.is_none());
     free().find(|node| mac.is_some() && node_mac(node) == mac).or_else(|| {
-        free().find(|node| {
-            told.ip_address.is_some() && node.facts.ip_address == told.ip_address && may_be(node, mac)
-        })
+        free().find(|node| told.ip_address.is_some() && node.facts.ip_address == told.ip_address && may_be(node, mac))
     })
 }
 

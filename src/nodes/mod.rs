@@ -14,12 +14,12 @@ mod facts;
 mod table;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-pub use ask::{ClusterWish, NodeWish, Refusal};
+pub use ask::Refusal;
 use facts::Sightings;
 use table::{Changes, Table};
 
@@ -38,8 +38,6 @@ pub const OWN: u32 = 1;
 pub struct Own {
     pub node_id: Arc<str>,
     pub facts: NodeFacts,
-    /// The server this device is itself, where it is one.
-    pub server_id: Option<String>,
 }
 
 /// How a server is now; `None`: there is none of this id any more.
@@ -50,7 +48,8 @@ pub struct Nodes {
     hub: Arc<Hub>,
     store: Arc<Store>,
     look: Look,
-    own_server: Option<String>,
+    /// The server this device is itself, where it is one.
+    own_server: OnceLock<String>,
     table: RwLock<Table>,
     /// Held by whoever changes the table, from looking at it until the events are out.
     turn: Mutex<Sightings>,
@@ -84,7 +83,7 @@ impl Nodes {
             hub,
             store,
             look,
-            own_server: own.server_id.clone(),
+            own_server: OnceLock::new(),
             table: RwLock::new(Table::new(saved)),
             turn: Mutex::default(),
             pending: Mutex::default(),
@@ -92,10 +91,19 @@ impl Nodes {
             worker: Mutex::default(),
         });
         nodes.know_ourselves(own, clock::wall());
+        // Servers may have been removed while this program did not run.
+        let servers: Vec<String> = nodes.table().nodes.values().filter_map(|node| node.server_id.clone()).collect();
+        servers.iter().for_each(|id| nodes.server_changed(id, None));
         let thread = Arc::clone(&nodes);
         let worker = Worker::spawn("nodes", move || thread.run(&rung))?;
         *nodes.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         Ok(nodes)
+    }
+
+    /// This device is this server itself; to be said before [`Nodes::server_changed`] of it, once.
+    pub fn own_server(&self, id: &str) {
+        // Said twice, the first counts.
+        let _ = self.own_server.set(id.to_owned());
     }
 
     /// A server is new, changed or gone, or its agent has come (and said this) or gone. Never waits.
@@ -122,7 +130,8 @@ impl Nodes {
     /// This device says of itself how it is; the event of it is not made here.
     pub fn own_status(&self, status: NodeStatus) {
         let _turn = self.turn();
-        if let Some(own) = self.table().nodes.get(&OWN).cloned() {
+        let own = self.table().nodes.get(&OWN).cloned();
+        if let Some(own) = own {
             self.change_anyhow(Changes::node(Node { status, ..own }));
         }
     }
@@ -141,11 +150,10 @@ impl Nodes {
             let facts = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
             for (id, agent) in facts.servers {
                 let mut sightings = self.turn();
-                let own = self.own_server.as_deref() == Some(&id);
+                let own = self.own_server.get() == Some(&id);
                 let server = (self.look)(&id);
                 let now = clock::wall();
-                let changes =
-                    facts::server(&self.table(), &sightings, &id, server.as_ref(), agent.as_ref(), own, now);
+                let changes = facts::server(&self.table(), &sightings, &id, server.as_ref(), agent.as_ref(), own, now);
                 self.change_anyhow(changes);
                 sightings.retain(|_, node| self.table().nodes.contains_key(node));
             }
@@ -174,7 +182,9 @@ impl Nodes {
         let mut changes = Changes::default();
         let mut node = match table.nodes.get(&OWN) {
             Some(node) => node.clone(),
-            None => Node { id: OWN, ..facts::new_node(&table, &own.node_id, NodeStatus::Ready, NodeFacts::default(), now) },
+            None => {
+                Node { id: OWN, ..facts::new_node(&table, &own.node_id, NodeStatus::Ready, NodeFacts::default(), now) }
+            }
         };
         if let Some(other) = table.node_named(&own.node_id).filter(|other| other.id != OWN) {
             let name = table.free_name(&own.node_id, None);
@@ -182,7 +192,7 @@ impl Nodes {
         }
         node.name = own.node_id.as_ref().to_owned();
         node.facts = facts::merged(own.facts, node.facts);
-        (node.server_id, node.status, node.last_seen) = (own.server_id, NodeStatus::Ready, Some(now));
+        (node.server_id, node.status, node.last_seen) = (None, NodeStatus::Ready, Some(now));
         changes.nodes.insert(OWN, Some(node));
         drop(table);
         self.change_anyhow(changes);

@@ -185,7 +185,9 @@ impl Table {
                 nodes_total += 1;
                 match node.status {
                     NodeStatus::Ready => nodes_ready += 1,
-                    NodeStatus::NotReady | NodeStatus::Failed | NodeStatus::Offline | NodeStatus::Unknown => missing = true,
+                    NodeStatus::NotReady | NodeStatus::Failed | NodeStatus::Offline | NodeStatus::Unknown => {
+                        missing = true
+                    }
                     _ => {}
                 }
             }

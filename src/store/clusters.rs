@@ -64,7 +64,7 @@ fn save(sql: &Connection, rows: &Rows) -> rusqlite::Result<()> {
             millis(cluster.created_at),
             millis(cluster.updated_at)
         ];
-        sql.prepare_cached(
+        sql.prepare(
             "INSERT INTO clusters (id, name, description, status, created, updated) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
                  status = excluded.status, updated = excluded.updated",
@@ -110,7 +110,7 @@ fn save_node(sql: &Connection, node: &Node) -> rusqlite::Result<()> {
         millis(node.created_at),
         millis(node.updated_at)
     ];
-    sql.prepare_cached(
+    sql.prepare(
         "INSERT INTO nodes (id, name, ip_address, mac_address, status, role, architecture, model, serial_number,
              cpu_cores, memory, cluster_id, os_version, kernel_version, server_id, last_seen, created, updated)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)

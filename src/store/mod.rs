@@ -15,7 +15,11 @@
 //!
 //! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
 
+<<<<<<< HEAD
 mod clusters;
+=======
+mod alerts;
+>>>>>>> main
 mod db;
 mod error;
 mod keys;
@@ -40,7 +44,11 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::{Accounts, Keys};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
+<<<<<<< HEAD
 pub use clusters::{Rows, Saved};
+=======
+pub use alerts::KeptAlert;
+>>>>>>> main
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};

@@ -118,6 +118,7 @@ const MIGRATIONS: [&str; 2] = [
          id TEXT PRIMARY KEY NOT NULL,
          server_id TEXT NOT NULL,
          cause TEXT,
+         subject TEXT,
          threshold_id TEXT,
          kind TEXT NOT NULL,
          severity TEXT NOT NULL,
@@ -126,9 +127,12 @@ const MIGRATIONS: [&str; 2] = [
          current_value REAL,
          created INTEGER NOT NULL,
          acknowledged INTEGER,
-         resolved INTEGER
+         resolved INTEGER,
+         -- Resolved by hand, and the condition has not been gone since.
+         muted INTEGER NOT NULL DEFAULT 0
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX alerts_of_server ON alerts (server_id, created);
+     CREATE INDEX alerts_by_time ON alerts (created, id);
      -- What was asked for and what came of it; each hash covers its row and the hash before.
      CREATE TABLE audit (
          number INTEGER PRIMARY KEY,

@@ -3,10 +3,12 @@
 //! This folder and `wire` are the only places that derive serialisation. The small types in `values`
 //! read one value each and say in plain words what to write instead of a value of the wrong kind.
 
+mod alerts;
 mod commands;
 mod gpio;
 mod values;
 
+pub(super) use alerts::Alerts;
 pub(super) use commands::{Commands, Docker, Kind, Param, Template};
 pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, SysfsBias};
 pub(super) use values::{Count, LineOrName, OnDisconnect, OneOrMore, OrEmpty, Period};
@@ -34,7 +36,11 @@ pub(super) struct File {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+<<<<<<< HEAD
     pub mdns: Mdns,
+=======
+    pub alerts: Alerts,
+>>>>>>> main
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,

@@ -14,10 +14,10 @@ pub mod client;
 pub mod limit;
 mod metrics;
 mod protocol;
-mod read;
+pub(in crate::wire) mod read;
 pub mod rest;
 pub mod server;
-mod write;
+pub(in crate::wire) mod write;
 
 use crate::types::fleet::Alert;
 pub use protocol::Speech;
