@@ -120,7 +120,10 @@ fn an_agent_makes_a_node_joins_its_cluster_and_comes_and_goes_in_one_event_each(
     assert!(step(&mut table, &seen, Some(server("s1", ServerStatus::Unknown)), None).is_empty());
     let online = || Some(server("s1", ServerStatus::Online));
     let come = || Some(agent("pi1", Some("lab"), "10.0.0.7"));
-    assert_eq!(step(&mut table, &seen, online(), come()), ["pi1 ready", "+lab/pi1", "lab active 1/1"].map(String::from));
+    assert_eq!(
+        step(&mut table, &seen, online(), come()),
+        ["pi1 ready", "+lab/pi1", "lab active 1/1"].map(String::from)
+    );
     assert!(step(&mut table, &seen, online(), come()).is_empty(), "nothing is new");
     let offline = || Some(server("s1", ServerStatus::Offline));
     assert_eq!(step(&mut table, &seen, offline(), None), ["pi1 offline", "lab degraded 0/1"].map(String::from));
@@ -133,7 +136,8 @@ fn an_agent_makes_a_node_joins_its_cluster_and_comes_and_goes_in_one_event_each(
     assert_eq!(step(&mut table, &seen, online(), None), ["pi1 ready", "lab active 1/1"].map(String::from));
     // Without its server it is a machine on the network, in its cluster; when that ends as well, it may go.
     assert_eq!(step(&mut table, &seen, None, None), ["pi1 discovered", "lab active 0/1"].map(String::from));
-    let changes = facts::server(&table, &seen, "s2", Some(&server("s2", ServerStatus::Online)), come().as_ref(), false, NOW);
+    let changes =
+        facts::server(&table, &seen, "s2", Some(&server("s2", ServerStatus::Online)), come().as_ref(), false, NOW);
     assert_eq!(short(table.apply(changes)), ["pi1 ready", "lab active 1/1"], "the machine is known by its address");
     seen.clear();
     let changes = facts::server(&table, &seen, "s2", None, None, false, NOW);
@@ -160,11 +164,9 @@ fn a_cluster_s_end_releases_its_nodes_and_an_operators_word_stays() {
 #[test]
 fn after_a_restart_nobody_has_been_heard_of_and_maintenance_stays() {
     let mut table = table();
-    for (name, status, server_id) in [
-        ("a", NodeStatus::Ready, Some("s")),
-        ("b", NodeStatus::Discovered, None),
-        ("c", NodeStatus::Maintenance, None),
-    ] {
+    for (name, status, server_id) in
+        [("a", NodeStatus::Ready, Some("s")), ("b", NodeStatus::Discovered, None), ("c", NodeStatus::Maintenance, None)]
+    {
         let mut node = facts::new_node(&table, name, status, NodeFacts::default(), NOW);
         node.server_id = server_id.map(str::to_owned);
         table.apply(Changes::node(node));

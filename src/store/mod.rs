@@ -15,11 +15,8 @@
 //!
 //! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
 
-<<<<<<< HEAD
-mod clusters;
-=======
 mod alerts;
->>>>>>> main
+mod clusters;
 mod db;
 mod error;
 mod keys;
@@ -44,11 +41,8 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::{Accounts, Keys};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
-<<<<<<< HEAD
-pub use clusters::{Rows, Saved};
-=======
 pub use alerts::KeptAlert;
->>>>>>> main
+pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};

@@ -36,11 +36,8 @@ pub(super) struct File {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
-<<<<<<< HEAD
     pub mdns: Mdns,
-=======
     pub alerts: Alerts,
->>>>>>> main
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,
