@@ -199,8 +199,8 @@ impl Table {
             let state =
                 ClusterState { id: *id, name: cluster.name.clone(), status: cluster.status, nodes_ready, nodes_total };
             let before = self.told.insert(*id, state.clone());
-            // A new one is as it was made.
-            if before.is_some_and(|before| before != state) {
+            // A new one without nodes is as it was made.
+            if before.map_or(nodes_total > 0, |before| before != state) {
                 events.push(Body::Cluster(state));
             }
         }
