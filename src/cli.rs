@@ -1,5 +1,6 @@
 //! The command line as typed: definitions and help only. What it means is decided in `config` and `client`.
 
+mod agent;
 mod key;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{AuthMode, Backend, Flags};
 use crate::types::topic::Pattern;
+pub use agent::AgentArgs;
 pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
 
 /// How a client's `--url` may begin.
@@ -44,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the daemon (the default command)
     Serve(ServeArgs),
+    /// Run the daemon as a hub's agent: connect out instead of listening
+    Agent(AgentArgs),
     /// Send one action to a running daemon and print its answer
     Call(CallArgs),
     /// Print the events of a running daemon, one per line
@@ -228,6 +232,7 @@ impl From<&ServeArgs> for Flags {
             log_level: args.log_level.clone(),
             debug_echo: args.debug_echo,
             debug_actions: args.debug_actions,
+            agent: None,
         }
     }
 }
@@ -346,6 +351,7 @@ mod tests {
         for command in [
             &[][..],
             &["serve"],
+            &["agent"],
             &["call"],
             &["watch"],
             &["publish"],

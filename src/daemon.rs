@@ -10,8 +10,11 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::agent::{self, Agent};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
+use crate::auth::password::Passwords;
+use crate::collect::Collector;
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
@@ -26,7 +29,6 @@ use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
-use crate::types::fleet::NodeFacts;
 use crate::{http, logging, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
@@ -105,6 +107,7 @@ struct Daemon {
     fleet: Arc<Fleet>,
     nodes: Arc<Nodes>,
     mdns: Option<Mdns>,
+    agent: Option<Agent>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -127,7 +130,8 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
-        let store = Arc::new(Store::start(config.state_dir.as_deref()).map_err(StartError::new)?);
+        let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
+        make_first_key(config, &store)?;
         need_a_key(config, &store)?;
         let sockets = config.listen.iter().map(|address| {
             Listener::bind(*address)
@@ -174,6 +178,8 @@ impl Daemon {
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
+            accounts: config.accounts.clone(),
+            passwords: Passwords::new(),
             node_id: config.node_id.clone(),
         });
         let http = http.map_err(StartError::new)?;
@@ -183,6 +189,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             fleet: Arc::clone(&fleet),
+            store: Arc::clone(&store),
             limits: config.session.clone(),
             picloud: config.picloud.clone(),
         });
@@ -195,6 +202,15 @@ impl Daemon {
             tls: tls.clone(),
         };
         let door = Door::new(&config.front, &config.session, rooms);
+        let agent = Agent::new(&config.agent, || agent::Rooms {
+            hub: Arc::clone(&hub),
+            desk: Arc::clone(&desk),
+            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), None),
+            root: config.root.clone(),
+            state_dir: config.state_dir.clone(),
+            node_id: config.node_id.clone(),
+        });
+        let agent = agent.map_err(StartError::new)?;
         // The status is in place before anybody can ask for it.
         announce(&hub, &node_id, NodeStatus::Ready);
         let safe = Arc::downgrade(&desk);
@@ -206,9 +222,12 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         })?;
+        if let Some(agent) = &agent {
+            agent.start().map_err(StartError::new)?;
+        }
         let mdns = on_network(config, &listeners, &nodes);
         let daemon =
-            Daemon { node_id, hub, desk, store, alerts, fleet, nodes, mdns, shared, http, tls, door, listeners };
+            Daemon { node_id, hub, desk, store, alerts, fleet, nodes, mdns, agent, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -246,9 +265,13 @@ impl Daemon {
         if let Some(mdns) = &self.mdns {
             mdns.stop(STEP);
         }
+        if let Some(agent) = &self.agent {
+            agent.stop(STEP);
+        }
+        // Whoever waits for an agent is answered.
+        self.fleet.stop(STEP);
         // A fifth is kept for the rooms behind the door.
         self.door.close_all(deadline - limit / 5);
-        self.fleet.stop(STEP);
         self.nodes.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
@@ -261,9 +284,25 @@ impl Daemon {
     }
 }
 
+/// On a first start, where that is wanted, a key comes into being without anybody's hand.
+fn make_first_key(config: &Config, store: &Store) -> Result<(), StartError> {
+    let Some(path) = config.accounts.first_key_file.as_deref().filter(|_| matches!(config.auth, Auth::Stored)) else {
+        return Ok(());
+    };
+    match store.make_first_key(path) {
+        Ok(None) => Ok(()),
+        Ok(Some(id)) => {
+            log::info!("first start: key {id}, which may do everything, is in '{}'", path.display());
+            Ok(())
+        }
+        Err(why) => Err(StartError(format!("auth.first_key_file '{}': {why}", path.display()))),
+    }
+}
+
 /// Where only the store's keys let anybody in, there must be one.
 fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
-    if !matches!(config.auth, Auth::Stored) || store.keys().good(clock::wall()) > 0 {
+    let somebody = || store.keys().opens(clock::wall()) || store.accounts().active() > 0;
+    if !matches!(config.auth, Auth::Stored) || somebody() {
         return Ok(());
     }
     let dir = config.state_dir.clone().unwrap_or_default();
@@ -272,7 +311,8 @@ fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
         Health::Degraded(why) => format!("auth.mode is \"key\", but the keys in '{dir}' cannot be known: {why}"),
         _ => format!(
             "auth.mode is \"key\", but '{dir}' holds no good API key, and none is configured: make one with `pinwire key \
-             add --name NAME --state-dir '{dir}'`, or give --api-key-file FILE"
+             add --name NAME --state-dir '{dir}'`, add a user with `pinwire user add`, set auth.first_key_file, or give \
+             --api-key-file FILE"
         ),
     }))
 }
@@ -285,17 +325,8 @@ fn nodes(
     fleet: &Arc<Fleet>,
     desk: &Desk,
 ) -> std::io::Result<Arc<Nodes>> {
-    let (platform, memory) = (desk.telemetry.platform().ok(), desk.telemetry.memory().ok());
     let address = config.listen.iter().map(|address| address.ip()).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
-    let facts = NodeFacts {
-        ip_address: address.map(|ip| ip.to_string()),
-        architecture: platform.as_ref().map(|platform| platform.machine.clone()),
-        kernel_version: platform.as_ref().map(|platform| platform.os_release.clone()),
-        model: platform.and_then(|platform| platform.model),
-        cpu_cores: std::thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok()),
-        memory: memory.map(|memory| memory.total_kib * 1024),
-        ..NodeFacts::default()
-    };
+    let facts = agent::facts_of_this_machine(&config.root, &desk.telemetry, address);
     let own = Own { node_id: config.node_id.as_str().into(), facts };
     let servers = Arc::clone(fleet);
     let look = move |id: &str| servers.server(id);

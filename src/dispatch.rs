@@ -21,7 +21,7 @@ use crate::wire::endrpi::{self, Call, Data, Known, Request};
 /// The HTTP status of what became of a request to the lines.
 pub fn status(error: &GpioError) -> u16 {
     match error {
-        GpioError::Denied { .. } => 403,
+        GpioError::Denied { .. } | GpioError::Lacks(_) => 403,
         GpioError::NoSuch { .. } => 404,
         GpioError::Leased { .. } | GpioError::Held { .. } | GpioError::Rule { .. } => 409,
         GpioError::ShuttingDown { .. } | GpioError::ChipGone { .. } => 503,
@@ -121,7 +121,7 @@ impl Desk {
             }
             Call::System => self.tell(request, out, self.system().as_ref().map(SystemReading::data)),
             Call::ReadPins(pins) => {
-                let states = gpio::read(&self.gpio, pins);
+                let states = gpio::read(&self.gpio, caller, pins);
                 self.tell(request, out, states.as_ref().map(|states| Data::Pins(states)));
             }
             Call::UpdatePins(settings) => {
@@ -129,11 +129,11 @@ impl Desk {
                 self.tell(request, out, done.as_ref().map(|()| Data::Text(endrpi::PINS_UPDATED)));
             }
             Call::SimulateInput { pin, level } => {
-                let done = gpio::simulate(&self.gpio, pin, level);
+                let done = gpio::simulate(&self.gpio, caller, pin, level);
                 self.tell(request, out, done.as_ref().map(|()| Data::Text("Input level simulated")));
             }
             Call::ReadLines(pins) => {
-                let reports = gpio::report(&self.gpio, pins);
+                let reports = gpio::report(&self.gpio, caller, pins);
                 self.tell(request, out, reports.as_ref().map(|reports| Data::Lines(reports)));
             }
             Call::Lease(wish) => {
@@ -145,7 +145,7 @@ impl Desk {
                 self.tell(request, out, lease.as_ref().map(Data::Lease));
             }
             Call::ReleaseLease(id) => {
-                let done = self.gpio.release_lease(&id);
+                let done = self.gpio.release_lease(caller, &id);
                 self.tell(request, out, done.map(|()| Data::Text(endrpi::LEASE_RELEASED)));
             }
             Call::Play(sequence) => {

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pinwire::cli::{Cli, Command, KeyCommand, ServeArgs, StoreArgs};
-use pinwire::config::{self, Config, ConfigError};
+use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs};
+use pinwire::config::{self, Config, ConfigError, Flags};
 use pinwire::{
     client::{self, ClientError},
     daemon, rt,
@@ -24,6 +24,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => match load(&args) {
+            Ok(config) => exit(daemon::run(&config), BAD_USAGE),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
+        Command::Agent(args) => match load(&args) {
             Ok(config) => exit(daemon::run(&config), BAD_USAGE),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
@@ -60,7 +64,10 @@ fn key(command: &KeyCommand) -> ExitCode {
     }
 }
 
-fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
+fn load<'a, A>(args: &'a A) -> Result<Config, ConfigError>
+where
+    Flags: From<&'a A>,
+{
     config::load(&args.into(), &|name| std::env::var(name).ok())
 }
 

@@ -1,6 +1,8 @@
 //! The API's description against the daemon it describes: every path, method and status in it is asked for, and
 //! what comes back must be what is written there.
 
+#[path = "openapi/api.rs"]
+mod api;
 mod common;
 
 use std::collections::BTreeSet;
@@ -8,7 +10,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use common::{Answer, Daemon, LIMIT, TempDir, run};
+use api::Api;
+use common::{Answer, Daemon, LIMIT, TempDir, pinwire, run};
 use serde_json::Value;
 
 const KEY: &str = "open-sesame";
@@ -16,116 +19,28 @@ const WITH_KEY: (&str, &str) = ("X-API-Key", KEY);
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const NAMED: (&str, &str) = ("X-API-Client-Name", "test");
 
-/// The description, as the daemon hands it out.
-struct Api(Value);
-
-/// A documented operation: method, path and what is said of it.
-type Operation<'a> = (String, &'a str, &'a Value);
-
-impl Api {
-    fn of(daemon: &Daemon) -> Api {
-        Api(daemon.get("/openapi.json").json())
-    }
-
-    fn operations(&self) -> Vec<Operation<'_>> {
-        let paths = self.0["paths"].as_object().expect("paths").iter();
-        let operations = paths.flat_map(|(path, item)| {
-            let methods = item.as_object().expect("a path item").iter().filter(|(name, _)| *name != "parameters");
-            methods.map(move |(method, what)| (method.to_uppercase(), path.as_str(), what))
-        });
-        operations.collect()
-    }
-
-    fn operation(&self, method: &str, path: &str) -> &Value {
-        let found = &self.0["paths"][path][method.to_lowercase()];
-        assert!(found.is_object(), "{method} {path} is documented");
-        found
-    }
-
-    /// Follows a `$ref` within the document.
-    fn resolved<'a>(&'a self, thing: &'a Value) -> &'a Value {
-        match thing["$ref"].as_str() {
-            Some(place) => {
-                let pointer = place.strip_prefix('#').expect("a reference within the document");
-                self.0.pointer(pointer).unwrap_or_else(|| panic!("{place} leads nowhere"))
-            }
-            None => thing,
-        }
-    }
-
-    /// Holds an answer against the documentation of its operation.
-    fn check(&self, method: &str, path: &str, answer: &Answer) {
-        let place = format!("{method} {path} -> {}", answer.status);
-        let responses = &self.operation(method, path)["responses"];
-        let response = self.resolved(&responses[answer.status.to_string()]);
-        assert!(response.is_object(), "{place}: not a documented status; it said {}", answer.body);
-        let Some(content) = response["content"].as_object() else {
-            return assert_eq!(answer.body, "", "{place}: no body is documented");
-        };
-        let kind = answer.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
-        let schema = &content.get(kind).unwrap_or_else(|| panic!("{place}: '{kind}' is not documented"))["schema"];
-        let body = if kind == "application/json" { answer.json() } else { Value::from(answer.body.as_str()) };
-        self.fits(&body, schema).unwrap_or_else(|fault| panic!("{place}: {fault} in {body}"));
-    }
-
-    /// Whether a value fits a schema, in the part of JSON schema that the document uses. A keyword that is not
-    /// known here is a fault as well: nothing may stand in the document that nobody checks.
-    fn fits(&self, value: &Value, schema: &Value) -> Result<(), String> {
-        let schema = self.resolved(schema);
-        let rules = schema.as_object().ok_or("a schema that is no object")?;
-        if value.is_null() && rules.get("nullable") == Some(&Value::Bool(true)) {
-            return Ok(());
-        }
-        for (keyword, rule) in rules {
-            let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-            let ok = match keyword.as_str() {
-                "description" | "example" | "format" | "nullable" => true,
-                "type" => match rule.as_str() {
-                    Some("object") => value.is_object(),
-                    Some("string") => value.is_string(),
-                    Some("boolean") => value.is_boolean(),
-                    Some("number") => value.is_number(),
-                    Some("integer") => value.is_u64() || value.is_i64(),
-                    _ => false,
-                },
-                "enum" => rule.as_array().is_some_and(|allowed| allowed.contains(value)),
-                "minimum" => number(value) >= number(rule),
-                "maximum" => number(value) <= number(rule),
-                "minLength" => value.as_str().map(str::len) >= rule.as_u64().map(|least| least as usize),
-                "required" => rule.as_array().is_some_and(|names| {
-                    names.iter().all(|name| name.as_str().is_some_and(|name| value.get(name).is_some()))
-                }),
-                "properties" | "additionalProperties" => true, // below
-                _ => return Err(format!("the keyword '{keyword}', unknown to the test")),
-            };
-            if !ok {
-                return Err(format!("{keyword} {rule} does not hold for {value}"));
-            }
-        }
-        for (name, member) in value.as_object().into_iter().flatten() {
-            let schema =
-                match (rules.get("properties").and_then(|known| known.get(name)), rules.get("additionalProperties")) {
-                    (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => schema,
-                    (None, Some(Value::Bool(false))) => return Err(format!("the undocumented member '{name}'")),
-                    (None, _) => continue,
-                };
-            self.fits(member, schema).map_err(|fault| format!("{name}: {fault}"))?;
-        }
-        Ok(())
-    }
-}
-
 /// A daemon on this root, with the key.
 fn start(dir: TempDir, root: &Path, config: &str) -> Daemon {
     let key = dir.file("key", KEY);
     let file = dir.file("pinwire.toml", config);
+    let state = dir.path().join("state");
     Daemon::start_in(dir, |command| {
         command.arg("--config").arg(file).arg("--root").arg(root).arg("--api-key-file").arg(key);
+        command.arg("--state-dir").arg(state);
     })
 }
 
+/// A key that may run commands, and nothing of what is asked for here.
+fn narrow_key(dir: &TempDir) -> String {
+    let mut add = pinwire();
+    add.args(["key", "add", "--name", "narrow", "--scope", "command", "--state-dir"]).arg(dir.path().join("state"));
+    let made = run(&mut add);
+    assert!(made.status.success(), "{made:?}");
+    String::from_utf8(made.stdout).expect("text").trim().to_owned()
+}
+
 /// A Raspberry Pi with everything, the firmware's program included.
-fn whole_pi() -> Daemon {
+fn whole_pi() -> (Daemon, String) {
     const VCGENCMD: &str = "#!/bin/sh\ncase \"$1 $2\" in\n\"get_throttled \") echo throttled=0x50005;;\n\
         \"measure_clock arm\") echo 'frequency(48)=1800000000';;\n*) echo 'frequency(1)=250000496';;\nesac\n";
     let dir = TempDir::new();
@@ -136,7 +51,8 @@ fn whole_pi() -> Daemon {
     copy.args(["-c", "cp \"$0\" \"$1\" && chmod 755 \"$1\""]).arg(&text).arg(&program);
     assert!(run(&mut copy).status.success());
     let config = format!("[telemetry]\nvcgencmd = \"{}\"\n", program.display());
-    start(dir, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pi4"), &config)
+    let narrow = narrow_key(&dir);
+    (start(dir, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pi4"), &config), narrow)
 }
 
 /// A request, and the documented status it leads to.
@@ -242,7 +158,7 @@ const UNSEEN: &[(&str, &str, &[u16])] = &[
 
 #[test]
 fn every_documented_operation_answers_with_every_status_and_body_it_is_documented_with() {
-    let pi = whole_pi();
+    let (pi, narrow) = whole_pi();
     let dir = TempDir::new();
     let nothing = dir.path().join("empty");
     let bare = start(dir, &nothing, "");
@@ -273,13 +189,27 @@ fn every_documented_operation_answers_with_every_status_and_body_it_is_documente
         see("GET", path, &eventually(&pi, path), 200);
         see("GET", path, &bare.http("GET", path, &[WITH_KEY], ""), 500);
     }
+    let narrow = [("X-API-Key", narrow.as_str()), NAMED, JSON];
+    for (method, documented, path, body) in [
+        ("GET", "/pins/{id}", "/pins/GPIO17", ""),
+        ("GET", "/lines/{id}", "/lines/GPIO17", ""),
+        ("POST", "/publish", "/publish", r#"{"event":"door"}"#),
+    ] {
+        see(method, documented, &pi.http(method, path, &narrow, body), 403);
+    }
     let mut documented = BTreeSet::new();
-    for (method, path, what) in api.operations() {
-        for status in what["responses"].as_object().expect("responses").keys() {
+    for (method, path, what) in api.operations().into_iter().filter(device) {
+        // Who comes from this machine is never slowed (429).
+        for status in what["responses"].as_object().expect("responses").keys().filter(|status| *status != "429") {
             documented.insert((method.clone(), path.to_owned(), status.parse().expect("a status")));
         }
     }
     assert_eq!(seen, documented, "every documented status was looked at, and no other");
+}
+
+/// The fleet's paths are held against the description where there is a fleet: tests/fleet_openapi.rs.
+fn device(operation: &api::Operation) -> bool {
+    !operation.1.starts_with("/api/v1/")
 }
 
 /// Asks until the firmware's program has answered for the first time; each try waits for it by itself.
@@ -295,10 +225,10 @@ fn eventually(pi: &Daemon, path: &str) -> Answer {
 
 #[test]
 fn the_documented_ways_to_show_the_key_are_the_ones_that_work() {
-    let daemon = whole_pi();
+    let (daemon, _) = whole_pi();
     let api = Api::of(&daemon);
     let schemes = api.0["components"]["securitySchemes"].as_object().expect("schemes");
-    for (method, path, what) in api.operations() {
+    for (method, path, what) in api.operations().into_iter().filter(device) {
         let real = path.replace("{id}", "GPIO17");
         let security = what.get("security").unwrap_or(&api.0["security"]).as_array().expect("a list");
         let without = daemon.http(&method, &real, &[NAMED, JSON], "");

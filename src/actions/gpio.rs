@@ -9,8 +9,9 @@ use crate::types::output::LineReport;
 ///
 /// # Errors
 /// That of the first line that cannot be read.
-pub fn read(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineState)>, GpioError> {
+pub fn read(gpio: &Gpio, caller: &Caller, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineState)>, GpioError> {
     let lines: Vec<Pin> = pins.iter().map(|(_, pin)| *pin).collect();
+    may_read(caller, &lines)?;
     let states = gpio.read(&lines)?;
     Ok(pins.into_iter().map(|(name, _)| name).zip(states).collect())
 }
@@ -19,8 +20,9 @@ pub fn read(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineSt
 ///
 /// # Errors
 /// That of the first line that cannot be read.
-pub fn report(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineReport)>, GpioError> {
+pub fn report(gpio: &Gpio, caller: &Caller, pins: Vec<(String, Pin)>) -> Result<Vec<(String, LineReport)>, GpioError> {
     let lines: Vec<Pin> = pins.iter().map(|(_, pin)| *pin).collect();
+    may_read(caller, &lines)?;
     let reports = gpio.report(&lines)?;
     Ok(pins.into_iter().map(|(name, _)| name).zip(reports).collect())
 }
@@ -29,7 +31,8 @@ pub fn report(gpio: &Gpio, pins: Vec<(String, Pin)>) -> Result<Vec<(String, Line
 ///
 /// # Errors
 /// That of the first line that cannot be read.
-pub fn report_all(gpio: &Gpio) -> Result<Vec<(String, LineReport)>, GpioError> {
+pub fn report_all(gpio: &Gpio, caller: &Caller) -> Result<Vec<(String, LineReport)>, GpioError> {
+    may_read(caller, &Pin::ALL)?;
     present(Pin::ALL.into_iter(), |pin| gpio.report(&[pin]))
 }
 
@@ -37,8 +40,20 @@ pub fn report_all(gpio: &Gpio) -> Result<Vec<(String, LineReport)>, GpioError> {
 ///
 /// # Errors
 /// That of the first line that cannot be read.
-pub fn read_all(gpio: &Gpio) -> Result<Vec<(String, LineState)>, GpioError> {
+pub fn read_all(gpio: &Gpio, caller: &Caller) -> Result<Vec<(String, LineState)>, GpioError> {
+    may_read(caller, &Pin::HEADER)?;
     present(Pin::HEADER.iter().copied(), |pin| gpio.read(&[pin]))
+}
+
+/// Whether the caller's key allows reading all of these lines.
+///
+/// # Errors
+/// [`GpioError::Lacks`].
+pub fn may_read(caller: &Caller, pins: &[Pin]) -> Result<(), GpioError> {
+    match &caller.rights {
+        Some(rights) => Ok(pins.iter().try_for_each(|pin| rights.read(*pin))?),
+        None => Ok(()),
+    }
 }
 
 /// Asks line by line: nobody has named a line that is not there, so it is no error here.
@@ -69,8 +84,8 @@ pub fn update(gpio: &Gpio, caller: &Caller, settings: &[(Pin, LineSetting)]) -> 
 ///
 /// # Errors
 /// Where the line is an output, or real.
-pub fn simulate(gpio: &Gpio, pin: Pin, level: Level) -> Result<(), GpioError> {
-    gpio.simulate_input(pin, level)
+pub fn simulate(gpio: &Gpio, caller: &Caller, pin: Pin, level: Level) -> Result<(), GpioError> {
+    gpio.simulate_input(caller, pin, level)
 }
 
 #[cfg(test)]
@@ -88,12 +103,12 @@ mod tests {
         let caller = Caller { id: None, name: "test".into(), rights: None };
         let pin = Pin::new(17).expect("a BCM number below 28");
         update(&gpio, &caller, &[(pin, LineSetting::Output { level: Level::High })]).expect("a valid setting");
-        let states = read(&gpio, vec![("pin11".into(), pin), ("17".into(), pin)]).expect("the line exists");
+        let states = read(&gpio, &caller, vec![("pin11".into(), pin), ("17".into(), pin)]).expect("the line exists");
         assert_eq!(states.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["pin11", "17"]);
         assert!(states.iter().all(|(_, state)| state.level == Some(Level::High)));
 
-        let all = read_all(&gpio).expect("all lines exist");
+        let all = read_all(&gpio, &caller).expect("all lines exist");
         assert_eq!((all.len(), all[0].0.as_str(), all[25].0.as_str()), (26, "GPIO2", "GPIO21"));
-        assert!(simulate(&gpio, pin, Level::Low).is_err());
+        assert!(simulate(&gpio, &caller, pin, Level::Low).is_err());
     }
 }

@@ -3,15 +3,27 @@
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::types::event::{Body, Event};
+use crate::types::rights::{Lacks, Rights};
 use crate::types::topic::{MAX_TOPIC_BYTES, is_reserved};
+
+/// Why a client's message was not published, in words for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Lacks(#[from] Lacks),
+    /// Nobody may publish under this name.
+    #[error("{0}")]
+    Name(String),
+}
 
 /// Publishes a client's message, stamped with the time of its receipt. The caller combines before it waits.
 ///
 /// # Errors
-/// Why a client may not publish under this name, in words for it.
-pub fn publish(hub: &Hub, body: Body) -> Result<(), String> {
+/// Why a client may not publish under this name.
+pub fn publish(hub: &Hub, rights: Option<&Rights>, body: Body) -> Result<(), Refused> {
     let event = Event { at: clock::wall(), body };
-    may_publish(event.topic())?;
+    rights.map_or(Ok(()), |rights| rights.publish(event.topic()))?;
+    may_publish(event.topic()).map_err(Refused::Name)?;
     hub.publish(event);
     Ok(())
 }

@@ -1,1 +1,161 @@
 //! The agent: this device, connected to a hub.
+//!
+//! Two threads. `agent-feed` numbers what the hub is to be told (samples, the device's own events, log lines) and puts it
+//! into the spool; `agent-link` has the connection, hands out the spool and takes what the hub says. They share the spool
+//! and a bell. Nothing of the device depends on the hub: while it is away records are kept, and when it is back they are
+//! sent, in order, from where the hub says it has them for good.
+//!
+//! The hub is asked to prove that it knows the device's key before it is shown that key, and before it is obeyed.
+
+mod actions;
+mod backoff;
+mod facts;
+mod feed;
+mod link;
+mod moment;
+mod session;
+mod shared;
+mod spool;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+
+use crate::auth;
+use crate::collect::Collector;
+use crate::config;
+use crate::conn::client::{Dial, Trust};
+use crate::dispatch::Desk;
+use crate::hub::Hub;
+use crate::rt::worker::Worker;
+use crate::rt::{clock, random};
+pub use facts::of_this_machine as facts_of_this_machine;
+use feed::{Feed, LogNews};
+use link::Link;
+use shared::Shared;
+use spool::{Run, Spool};
+
+/// To connect, and for each read and write of a TLS handshake.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Log lines that may wait to be spooled; who reads them waits then.
+const LOGS: usize = 1024;
+
+/// What an agent works with.
+pub struct Rooms {
+    pub hub: Arc<Hub>,
+    pub desk: Arc<Desk>,
+    pub collector: Collector,
+    pub root: PathBuf,
+    pub state_dir: Option<PathBuf>,
+    pub node_id: String,
+}
+
+/// The agent, from before its start to its end.
+pub struct Agent {
+    shared: Arc<Shared>,
+    stop_feed: Sender<()>,
+    parts: Mutex<Parts>,
+}
+
+enum Parts {
+    Ready(Box<(Feed, Link)>),
+    Running(Worker, Worker),
+    Ended,
+}
+
+impl Agent {
+    /// From now on what happens is kept for the hub; [`Agent::start`] begins to tell it. `None` where there is no hub.
+    ///
+    /// # Errors
+    /// A URL, key or certificate file that cannot be used.
+    pub fn new(config: &config::Agent, rooms: impl FnOnce() -> Rooms) -> Result<Option<Agent>, String> {
+        let Some(url) = &config.hub else { return Ok(None) };
+        let trust = match (&config.ca, &config.pin) {
+            (_, Some(pin)) => Trust::Pin(*pin),
+            (Some(ca), None) => Trust::Ca(ca.clone()),
+            (None, None) => Trust::System,
+        };
+        let dial = Dial::new(url, &trust, DIAL_TIMEOUT).map_err(|error| error.to_string())?;
+        let (key_id, digest) = auth::take_apart(&config.key);
+        if key_id.is_none() && config.protocol == config::HubProtocol::Pinwire {
+            let message = "agent.key_file holds no key of a hub of this program (pw_….…): have the hub make one, or set \
+                           agent.protocol = \"chatops\"";
+            return Err(message.to_owned());
+        }
+        let rooms = rooms();
+        let boot_id = moment::boot_id(&rooms.root);
+        let stream = random::uuid().map_err(|error| error.to_string())?;
+        let run = Run { stream: stream.into(), boot_id: boot_id.clone() };
+        let dir = rooms.state_dir.as_deref().map(spool_dir).filter(|_| config.spool_bytes > 0);
+        let spool = Spool::new(run, config.spool_ram, dir.as_deref().map(|dir| (dir, config.spool_bytes as u64)));
+        let shared = Arc::new(Shared::new(spool).map_err(|error| error.to_string())?);
+
+        let (events, lost) = feed::listen(&rooms.hub, config.forward.clone());
+        let (_logs_sender, logs) = bounded::<LogNews>(LOGS);
+        let (stop_feed, stop) = bounded(1);
+        let feed = Feed {
+            shared: Arc::clone(&shared),
+            root: rooms.root.clone(),
+            collector: rooms.collector,
+            metrics_interval: config.metrics_interval,
+            events,
+            lost,
+            logs,
+            stop,
+            keep_cursor: None,
+        };
+        let link = Link {
+            shared: Arc::clone(&shared),
+            config: config.clone(),
+            dial,
+            key_id,
+            digest,
+            desk: rooms.desk,
+            root: rooms.root,
+            boot_id,
+            node_id: rooms.node_id,
+        };
+        let parts = Mutex::new(Parts::Ready(Box::new((feed, link))));
+        Ok(Some(Agent { shared, stop_feed, parts }))
+    }
+
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// None to be had.
+    pub fn start(&self) -> std::io::Result<()> {
+        let Parts::Ready(ready) = self.take_parts() else { return Ok(()) };
+        let (feed, link) = *ready;
+        let feed = Worker::spawn("agent-feed", move || feed.run())?;
+        let link = Worker::spawn("agent-link", move || link.run())?;
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Parts::Running(feed, link);
+        Ok(())
+    }
+
+    fn take_parts(&self) -> Parts {
+        std::mem::replace(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner), Parts::Ended)
+    }
+
+    /// Sends what there is, and writes down what the hub does not have for good; within `limit`.
+    pub fn stop(&self, limit: Duration) {
+        let Parts::Running(feed, link) = self.take_parts() else { return };
+        let _ = self.stop_feed.try_send(());
+        feed.join(limit);
+        self.shared.stop();
+        link.join(limit);
+        let mut spool = self.shared.spool();
+        spool.spill_all(clock::now());
+        for file in spool.take_unsynced() {
+            if let Err(error) = file.sync_data() {
+                log::error!("cannot sync the spool: {error}");
+            }
+        }
+    }
+}
+
+fn spool_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("spool")
+}

@@ -28,9 +28,10 @@ use crate::config;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
-use crate::store::{KeptAlert, Store, StoreError};
+use crate::store::{self, KeptAlert, Store, StoreError};
 use crate::types::event::{Body, Event, PageNews, page_topic};
-use crate::types::fleet::{Alert, AlertKind, Health, Sample, ServerStatus, Threshold};
+use crate::types::fleet::{Alert, Health, Sample, ServerStatus, Threshold};
+use crate::wire::chatops::rest::NewThreshold;
 use book::Book;
 use courier::Couriers;
 use watched::{Change, Moment};
@@ -68,18 +69,6 @@ pub struct Wanted<'a> {
     pub server_id: Option<&'a str>,
     pub skip: usize,
     pub limit: usize,
-}
-
-/// A new threshold, as somebody wants it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewThreshold {
-    pub server_id: String,
-    pub metric: AlertKind,
-    pub value: f64,
-    pub comparison: crate::types::fleet::Comparison,
-    pub enabled: bool,
-    pub duration: Duration,
-    pub hysteresis: f64,
 }
 
 /// A handle for everyone.
@@ -130,6 +119,15 @@ impl Alerts {
         let own = Arc::clone(&alerts);
         let worker = Worker::spawn("alerts", move || own.run(&nudged)).map_err(|error| error.to_string())?;
         *alerts.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        let told = Arc::downgrade(&alerts);
+        alerts.store.on_health(move |health| {
+            if let Some(alerts) = told.upgrade() {
+                alerts.store_state(match health {
+                    store::Health::Degraded(why) => Some(why),
+                    store::Health::None | store::Health::Ok => None,
+                });
+            }
+        });
         Ok(alerts)
     }
 
@@ -157,8 +155,8 @@ impl Alerts {
         let _ = self.nudge.try_send(());
     }
 
-    /// How the hub's own store is: why it works from memory, or `None` when it is well. Never waits.
-    pub fn store_state(&self, degraded: Option<&str>) {
+    /// How the hub's own store is: why it works from memory, or `None` when it is well.
+    fn store_state(&self, degraded: Option<&str>) {
         let mut own = self.own();
         own.degraded = degraded.map(str::to_owned);
         self.store_is(&own, degraded);

@@ -85,6 +85,14 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// Whether this daemon signed the token, whatever has become of it.
+    pub fn is_ours(self) -> bool {
+        !matches!(
+            self,
+            Denied::Token(TokenError::TooLong | TokenError::Malformed | TokenError::Signature | TokenError::Header(_))
+        )
+    }
+
     /// For a Close frame.
     fn reason(self) -> &'static str {
         match self {

@@ -81,7 +81,8 @@ impl Keys {
     pub fn replace(&self, records: Vec<Record>, guarded: bool, now: SystemTime) {
         {
             let mut inner = self.lock();
-            inner.guarded |= guarded || !records.is_empty();
+            // An agent's key opens no door, so it closes none.
+            inner.guarded |= guarded || records.iter().any(|record| record.server_id.is_none());
             inner.records = records.into_iter().map(|record| (record.id, record)).collect();
         }
         self.turn_out(now);
@@ -104,9 +105,14 @@ impl Keys {
         inner.records.values().filter(|record| record.fault(now).is_none()).filter_map(|record| record.expires).min()
     }
 
-    /// How many would open the door now.
+    /// How many are good now.
     pub fn good(&self, now: SystemTime) -> usize {
         self.lock().records.values().filter(|record| record.fault(now).is_none()).count()
+    }
+
+    /// Whether one of those would open the door: an agent's key does not.
+    pub fn opens(&self, now: SystemTime) -> bool {
+        self.lock().records.values().any(|record| record.server_id.is_none() && record.fault(now).is_none())
     }
 
     /// Whether there is or was a key.
@@ -141,6 +147,13 @@ impl Keys {
             (self.on_use)();
         }
         Some(found)
+    }
+
+    /// The digest of a key that opens its server's door to an agent now.
+    pub(super) fn agents_digest(&self, id: KeyId, now: SystemTime) -> Option<Digest> {
+        let inner = self.lock();
+        let record = inner.records.get(&id).filter(|record| record.server_id.is_some())?;
+        record.fault(now).is_none().then_some(record.digest)
     }
 
     /// Notes that somebody is in with this key, until the pass is dropped. If the key is no longer good it is turned

@@ -7,7 +7,9 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::key::Digest;
+use super::Gate;
+use super::key::{Digest, KeyId, mint};
+use crate::rt::clock;
 
 /// Says what is proven, so that no other use of the digest makes a proof by accident.
 const PURPOSE: &[u8] = b"pinwire hub proof 1\0";
@@ -23,6 +25,20 @@ pub fn of(digest: &Digest, nonce: &[u8], key_id: &str) -> [u8; 32] {
 /// Whether `proof` is the one of this question; the comparison takes the same time for all.
 pub fn is_good(proof: &[u8], digest: &Digest, nonce: &[u8], key_id: &str) -> bool {
     mac(digest, nonce, key_id).verify_slice(proof).is_ok()
+}
+
+impl Gate {
+    /// The proof for the agent that named this key and these random bytes. It tells nobody whether there is such a key:
+    /// for one that opens nothing it is a random one.
+    ///
+    /// # Errors
+    /// A kernel without `getrandom`.
+    pub fn prove(&self, key_id: &str, nonce: &[u8]) -> std::io::Result<[u8; 32]> {
+        // Drawn in any case, so that the time tells nothing either.
+        let nobody = mint()?.digest;
+        let known = KeyId::parse(key_id).and_then(|id| self.keys.agents_digest(id, clock::wall()));
+        Ok(of(&known.unwrap_or(nobody), nonce, key_id))
+    }
 }
 
 fn mac(digest: &Digest, nonce: &[u8], key_id: &str) -> Hmac<Sha256> {
@@ -43,7 +59,12 @@ fn padded(digest: &[u8; 32]) -> [u8; 64] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Keys, Minted, Record};
     use super::*;
+    use crate::config::Auth;
+    use crate::types::rights::Rights;
 
     #[test]
     fn a_proof_is_the_hmac_that_was_agreed_upon() {
@@ -61,5 +82,31 @@ mod tests {
             assert!(!is_good(&proof, &other, &nonce, id));
         }
         assert!(!is_good(&proof[..31], &digest, &[0; NONCE_BYTES], "0123456789"));
+    }
+
+    #[test]
+    fn only_an_agents_good_key_is_proven_and_the_rest_looks_alike() {
+        let (keys, agents, operators) = (Keys::none(), mint().expect("random"), mint().expect("random"));
+        let record = |minted: &Minted, server_id: Option<&str>, revoked| Record {
+            id: minted.id,
+            digest: minted.digest,
+            expires: None,
+            revoked,
+            server_id: server_id.map(Arc::from),
+            rights: Arc::new(Rights::all()),
+        };
+        let gate = Gate::new(&Auth::Stored, Arc::clone(&keys));
+        let records = |revoked| vec![record(&agents, Some("s"), revoked), record(&operators, None, false)];
+        keys.replace(records(false), false, clock::wall());
+        let nonce = [7; NONCE_BYTES];
+        let good = |minted: &Minted| {
+            let proof = gate.prove(minted.id.as_str(), &nonce).expect("random");
+            is_good(&proof, &minted.digest, &nonce, minted.id.as_str())
+        };
+        assert!(good(&agents) && !good(&operators));
+        let nobody = || gate.prove("0123456789", &nonce).expect("random");
+        assert_ne!(nobody(), nobody(), "never the same");
+        keys.replace(records(true), false, clock::wall());
+        assert!(!good(&agents), "a revoked key is nobody's");
     }
 }

@@ -1,6 +1,6 @@
 //! Slows whoever fails: after some failed logins or handshakes an address has to wait before it may try again.
 //!
-//! A table without a clock: `now` is passed in. It is bounded. When it is full and another address fails, those
+//! [`Slow`] is a table without a clock: `now` is passed in. It is bounded. When it is full and another address fails, those
 //! whose failures are forgotten leave, and if there are none, the eighth with the fewest failures, the oldest of them
 //! first: addresses are cheap (a single /48 has 65,536 networks), so many light ones must not drive out the one that
 //! keeps trying.
@@ -10,7 +10,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::rt::clock;
 
 /// How fast whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,40 @@ pub enum Answer {
 pub struct Slow {
     rules: Rules,
     failed: HashMap<Network, Record>,
+}
+
+/// A table for several threads, by the daemon's clock.
+pub struct Slowed(Mutex<Slow>);
+
+impl Slowed {
+    pub fn new(rules: Rules) -> Slowed {
+        Slowed(Mutex::new(Slow::new(rules)))
+    }
+
+    /// As [`Slow::attempt`].
+    ///
+    /// # Errors
+    /// How long the address has to wait.
+    pub fn attempt(&self, address: IpAddr) -> Result<(), Duration> {
+        match self.lock().attempt(address, clock::now()) {
+            Answer::Allow => Ok(()),
+            Answer::RetryAfter(wait) => Err(wait),
+        }
+    }
+
+    /// As [`Slow::succeeded`].
+    pub fn succeeded(&self, address: IpAddr) {
+        self.lock().succeeded(address);
+    }
+
+    pub fn has_to_wait(&self, address: IpAddr) -> bool {
+        self.lock().ask(address, clock::now()) != Answer::Allow
+    }
+
+    /// The lock guards a table that is whole between any two statements.
+    fn lock(&self) -> MutexGuard<'_, Slow> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Those who are slowed together.

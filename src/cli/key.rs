@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::config::Flags;
+use crate::types::rights::Rights;
 
 /// A key that lives longer is one that does not expire.
 const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -50,6 +51,12 @@ pub struct KeyAddArgs {
     /// End the key after this long, such as 90d [default: never]
     #[arg(long, value_name = "DURATION", value_parser = parse_life)]
     pub expires: Option<Duration>,
+    /// Let the key do only this, may be repeated; --help lists the scopes [default: all]
+    ///
+    /// subscribe:PATTERN and publish:PATTERN (topics, such as gpio.*), read:PIN and write:PIN (GPIO17, or * for all),
+    /// command, docker, admin.
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
+    pub scopes: Vec<String>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -77,6 +84,10 @@ fn parse_name(text: &str) -> Result<String, String> {
         return Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes and no control characters"));
     }
     Ok(text.to_owned())
+}
+
+fn parse_scope(text: &str) -> Result<String, String> {
+    Rights::parse([text]).map(|_| text.to_owned())
 }
 
 fn parse_life(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ use crate::auth::{KeyId, mint};
 use crate::cli::{KeyAddArgs, KeyRevokeArgs};
 use crate::rt::clock;
 use crate::store::{Db, Key, OpenError, Revoked};
+use crate::types::rights::Rights;
 
 /// Makes a key and prints it; what is known of it besides goes to standard error.
 ///
@@ -18,11 +19,12 @@ pub fn add(args: &KeyAddArgs, dir: &Path) -> Result<(), ClientError> {
         .map_err(|error| ClientError(format!("state_dir '{}' cannot be created: {error}", dir.display())))?;
     let db = Db::open(dir).map_err(unusable)?;
     let minted = mint().map_err(|error| ClientError(format!("no random numbers to be had: {error}")))?;
+    let rights = Rights::parse(args.scopes.iter().map(String::as_str)).map_err(ClientError)?;
     let now = clock::wall();
     let expires = args.expires.and_then(|life| now.checked_add(life));
-    db.add_key(&minted, &args.name, now, expires).map_err(|error| failed(&db, &error))?;
+    db.add_key(&minted, &args.name, &rights, now, expires).map_err(|error| failed(&db, &error))?;
     let until = expires.map_or("does not expire".into(), |at| format!("expires {}", time(at)));
-    eprintln!("key {} '{}' {until}; it is not shown again", minted.id, args.name);
+    eprintln!("key {} '{}' {until}, scopes {rights}; it is not shown again", minted.id, args.name);
     print_line(&minted.text)
 }
 
@@ -38,15 +40,19 @@ pub fn list(dir: &Path) -> Result<(), ClientError> {
     let db = db.map_err(unusable)?;
     let keys = db.keys().map_err(|error| failed(&db, &error))?;
     let (now, wide) = (clock::wall(), keys.iter().map(|key| key.name.chars().count()).max().unwrap_or(0).max(4));
-    let line = |id: &str, name: &str, state: &str, times: [&str; 3]| {
+    let line = |id: &str, name: &str, state: &str, times: [&str; 3], scopes: &str| {
         let [created, expires, used] = times;
-        print_line(&format!("{id:10}  {name:wide$}  {state:7}  {created:20}  {expires:20}  {used}"))
+        print_line(&format!("{id:10}  {name:wide$}  {state:7}  {created:20}  {expires:20}  {used:20}  {scopes}"))
     };
-    line("ID", "NAME", "STATE", ["CREATED", "EXPIRES", "LAST USED"])?;
+    line("ID", "NAME", "STATE", ["CREATED", "EXPIRES", "LAST USED"], "SCOPES")?;
     for key in &keys {
         let or_never = |at: Option<SystemTime>| at.map_or("never".to_owned(), time);
+        let scopes = match &key.server_id {
+            Some(server) => format!("agent of {server}"),
+            None => key.rights.to_string(),
+        };
         let times = [time(key.created), or_never(key.expires), or_never(key.last_used)];
-        line(key.id.as_str(), &key.name, state(key, now), [&times[0], &times[1], &times[2]])?;
+        line(key.id.as_str(), &key.name, state(key, now), [&times[0], &times[1], &times[2]], &scopes)?;
     }
     Ok(())
 }

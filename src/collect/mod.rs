@@ -127,7 +127,7 @@ fn load(root: &Path) -> Option<[f64; 3]> {
 
 /// The kernel's word for the real machine. Where a sandbox forbids the question, and in a captured tree, systemd-timesyncd
 /// leaves a mark in a directory of its own when it has set the clock.
-fn clock_synchronised(root: &Path) -> Option<bool> {
+pub fn clock_synchronised(root: &Path) -> Option<bool> {
     let kernel = if root == Path::new("/") { kernel_clock::synchronised() } else { None };
     kernel.or_else(|| {
         let own = root.join("run/systemd/timesync");

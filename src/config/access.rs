@@ -54,7 +54,14 @@ pub(super) fn decide(
     }
     match (key(written, warnings)?, mode) {
         (Some(key), _) => Ok(Access::Key(key)),
-        (None, None) => Ok(Access::Undecided),
+        (None, None) => match given(&written.file.auth.first_key_file) {
+            None => Ok(Access::Undecided),
+            Some(_) if has_state_dir => Ok(Access::Stored),
+            Some(_) => {
+                let message = "is set, but there is no state_dir to keep its key in: set state_dir as well";
+                Err(ConfigError::new(written.source.at("auth.first_key_file"), message))
+            }
+        },
         (None, Some(_)) if has_state_dir => Ok(Access::Stored),
         (None, Some((_, said_by))) => {
             let message = "is \"key\", but there is no key: give --api-key-file FILE, API_KEY or auth.api_key_file, or \
@@ -103,7 +110,7 @@ fn key(written: &Written<'_>, warnings: &mut Vec<String>) -> Result<Option<Strin
     }
 }
 
-fn read_key(path: &Path, place: impl Display, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
+pub(super) fn read_key(path: &Path, place: impl Display, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
     let name = path.display();
     let refuse = |why: &dyn Display| ConfigError::new(&place, format_args!("cannot use the key file {name}: {why}"));
     let content = read_at_most(path, MAX_KEY_FILE_BYTES).map_err(|why| refuse(&why))?;

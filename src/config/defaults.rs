@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns, Picloud, Session,
-    SysfsBias, Telemetry,
+    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns,
+    Picloud, Session, Store, SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -31,6 +31,7 @@ impl Default for Config {
             shutdown_deadline: Duration::from_secs(5),
             debug_actions: false,
             auth: Auth::Undecided,
+            accounts: Accounts::default(),
             tls: None,
             front: Front::default(),
             session: Session::default(),
@@ -39,10 +40,12 @@ impl Default for Config {
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
             mdns: Mdns::default(),
+            store: Store::default(),
             commands: Commands::default(),
             docker: Docker::default(),
             alerts: Alerts::default(),
             hub: Hub::default(),
+            agent: Agent::default(),
             warnings: Vec::new(),
         }
     }
@@ -96,6 +99,12 @@ impl Default for Session {
             total_backlog_bytes: 16 * MIB,
             send_buffer_bytes: 65536,
         }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { flush_interval: Duration::from_secs(60), max_bytes: 256 * MIB as u64 }
     }
 }
 

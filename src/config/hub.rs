@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Hub {
     /// Whether the hub is its own first server; unset: where there is a state directory.
     pub own_server: Option<bool>,
+    /// From the handshake to an agent's key.
+    pub auth_deadline: Duration,
     /// Silence after which an agent counts as offline.
     pub agent_silence: Duration,
     /// Largest message of an agent that has authenticated itself, in bytes.
@@ -29,6 +31,7 @@ impl Default for Hub {
     fn default() -> Hub {
         Hub {
             own_server: None,
+            auth_deadline: Duration::from_secs(10),
             agent_silence: Duration::from_secs(15),
             message_bytes: 2 * 1024 * 1024,
             invalid_messages: 20,

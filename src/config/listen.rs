@@ -24,6 +24,8 @@ pub(super) fn addresses(written: &Written<'_>, access: &Access) -> Result<Vec<So
                 let addresses = parse_all(&listen.0, &place)?;
                 (with_port(addresses, port), place)
             }
+            // An agent is asked nothing, unless somebody says so.
+            (None, _) if written.flags.agent.is_some() => return Ok(Vec::new()),
             (None, Some(port)) => {
                 let ip = if matches!(access, Access::Undecided) { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
                 (vec![SocketAddr::from((ip, port))], "PORT".to_owned())

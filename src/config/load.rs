@@ -6,8 +6,8 @@ use std::str::FromStr;
 use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Telemetry};
-use super::{access, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Store, Telemetry};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Flags {
     pub log_level: Option<String>,
     pub debug_echo: bool,
     pub debug_actions: bool,
+    /// Connect to a hub, and listen only where that is said.
+    pub agent: Option<AgentFlags>,
 }
 
 /// Layers flags, environment and file over the defaults and checks the result.
@@ -62,10 +64,13 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     let reachable = listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
     config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
+    accounts::accounts(&mut config.accounts, &written)?;
+    store(&mut config.store, &file.store);
     alerts::alerts(&mut config.alerts, &written)?;
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
+    agent::agent(&mut config.agent, &written, &mut config.warnings)?;
     validate::check(&config, &source)?;
     Ok(config)
 }
@@ -195,6 +200,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
     hub.own_server = file.own_server;
+    set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);
     set_count(&mut hub.invalid_messages, file.invalid_messages);
@@ -203,6 +209,13 @@ fn hub(hub: &mut Hub, file: &raw::Hub) {
     set_count(&mut hub.orders_per_server, file.orders_per_server);
     set_count(&mut hub.orders, file.orders);
     set_count(&mut hub.servers, file.servers);
+}
+
+fn store(store: &mut Store, file: &raw::Store) {
+    set_period(&mut store.flush_interval, file.flush_interval);
+    if let Some(mib) = file.max_mib {
+        store.max_bytes = (mib.0 as u64).saturating_mul(1024 * 1024);
+    }
 }
 
 pub(super) fn set_count(target: &mut usize, written: Option<raw::Count>) {

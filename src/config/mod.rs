@@ -4,6 +4,8 @@
 //! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
+mod accounts;
+mod agent;
 mod alerts;
 mod commands;
 mod defaults;
@@ -20,6 +22,8 @@ mod templates;
 mod tls;
 mod validate;
 
+pub use accounts::Accounts;
+pub use agent::{Agent, AgentFlags, HubProtocol};
 pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
@@ -35,7 +39,7 @@ use std::time::Duration;
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; never empty.
+    /// Where to listen; empty only for an agent that nobody is to connect to.
     pub listen: Vec<SocketAddr>,
     /// A directory for what must outlive the process; created at start when set.
     pub state_dir: Option<PathBuf>,
@@ -52,6 +56,7 @@ pub struct Config {
     /// Answer `DEBUG_PANIC`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
+    pub accounts: Accounts,
     pub tls: Option<TlsFiles>,
     pub front: Front,
     pub session: Session,
@@ -59,11 +64,13 @@ pub struct Config {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub store: Store,
     pub commands: Commands,
     pub docker: Docker,
     pub alerts: Alerts,
     pub mdns: Mdns,
     pub hub: Hub,
+    pub agent: Agent,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
 }
@@ -186,6 +193,15 @@ pub struct Mdns {
     pub announce: bool,
     /// Look for other machines on the network.
     pub discover: bool,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Samples, log entries and events wait at most so long before they are written.
+    pub flush_interval: Duration,
+    /// The database's size above which its oldest points, entries and events go.
+    pub max_bytes: u64,
 }
 
 /// Telemetry.

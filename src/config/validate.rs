@@ -43,7 +43,7 @@ pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError>
 
 fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
     let Config { front, session, gpio, hub, .. } = config;
-    let bounds: [(&str, usize, RangeInclusive<usize>); 15] = [
+    let bounds: [(&str, usize, RangeInclusive<usize>); 16] = [
         ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
         ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
         ("front.head_bytes", front.head_bytes, 256..=65536),
@@ -52,6 +52,7 @@ fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("session.backlog_bytes", session.backlog_bytes, 1..=GIB),
         ("session.total_backlog_bytes", session.total_backlog_bytes, 1..=GIB),
         ("session.send_buffer_bytes", session.send_buffer_bytes, 1024..=16 * MIB),
+        ("store.max_mib", (config.store.max_bytes / MIB as u64) as usize, 16..=MIB),
         ("gpio.edge_events", gpio.edge_events, 0..=MOST_EDGES),
         ("gpio.software_pwm_limit", gpio.software_pwm_limit, 1..=1000),
         ("hub.message_bytes", hub.message_bytes, 1024..=16 * MIB),
@@ -96,11 +97,14 @@ fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("telemetry.max_age", telemetry.max_age, Duration::ZERO),
         ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
         ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
+        ("hub.auth_deadline", config.hub.auth_deadline, SHORTEST),
         ("hub.agent_silence", config.hub.agent_silence, SHORTEST),
         ("hub.order_timeout", config.hub.order_timeout, SHORTEST),
         ("hub.order_timeout_max", config.hub.order_timeout_max, SHORTEST),
     ];
-    bounds.into_iter().try_for_each(|(key, value, least)| period(source, key, value, least..=LONGEST))
+    bounds.into_iter().try_for_each(|(key, value, least)| period(source, key, value, least..=LONGEST))?;
+    let flush = Duration::from_secs(1)..=Duration::from_secs(15 * 60);
+    period(source, "store.flush_interval", config.store.flush_interval, flush)
 }
 
 /// # Errors
@@ -189,7 +193,7 @@ pub(super) fn line_name(name: &str, pin: Pin) -> Result<(), String> {
     Ok(())
 }
 
-fn plain_name(name: &str) -> Result<(), String> {
+pub(super) fn plain_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one has {}", name.len()));
     }

@@ -161,6 +161,12 @@ impl Fleet {
         });
         fleet.load();
         let own = Arc::downgrade(&fleet);
+        fleet.store.on_kept(move |server_id, stream, seq| {
+            if let Some(fleet) = own.upgrade() {
+                fleet.stored(server_id, stream, seq);
+            }
+        });
+        let own = Arc::downgrade(&fleet);
         let wake = fleet.timer.wake();
         let worker = Worker::spawn("fleet", move || timer::run(&own, &wake))?;
         *fleet.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
@@ -178,7 +184,8 @@ impl Fleet {
         self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(tell));
     }
 
-    /// Ends every pending order and the thread, within `limit`.
+    /// Ends every pending order and the thread, within `limit`. That agents go from here on is the hub's doing, and no
+    /// news of them.
     pub fn stop(&self, limit: Duration) {
         self.timer.stop();
         self.note_seen();

@@ -1,15 +1,21 @@
 //! What agents hand over, on its way to everyone who wants it.
 
+use std::time::SystemTime;
+
 use super::servers::State;
 use super::*;
+use crate::store::{Kept, KeptWhat};
 use crate::types::event::{PageNews, page_topic};
-use crate::types::fleet::{ClockState, DeviceEvent, LogEntry, LogLine, LogSource, Record, Stamp};
+use crate::types::fleet::{ClockState, DeviceEvent, LogEntry, LogLine, LogSource, Point, Record, Stamp};
 
 /// Streams a server's place remembers: an agent has one per run, and hands over the last few runs'.
 const STREAMS: usize = 16;
 
 /// A sample older than this was kept by its agent while it was away: it belongs to the history, and says nothing of now.
 const LATE: Duration = Duration::from_secs(30);
+
+/// How far a time that nobody vouches for may be from the hub's own.
+const FAR_OFF: Duration = Duration::from_secs(300);
 
 /// Bytes of a server's name in topics.
 const TOPIC_NAME_BYTES: usize = 64;
@@ -89,38 +95,49 @@ impl Fleet {
     ) -> Option<Arc<Sample>> {
         let now = clock::wall();
         let at = *sample.at.get_or_insert(now);
-        let vouched = stamp.as_ref().is_some_and(|stamp| stamp.clock != Some(ClockState::Unsynchronised));
-        let late = vouched && now.duration_since(at).is_ok_and(|age| age > LATE);
+        let late = is_vouched(stamp.as_ref()) && now.duration_since(at).is_ok_and(|age| age > LATE);
+        let point = Point { at: believable(at, stamp.as_ref(), now), ..Point::of(&sample, now) };
+        self.keep(id, stamp, KeptWhat::Point(point));
         let sample = Arc::new(sample);
         if !late || state.latest.is_none() {
             state.latest = Some(Arc::clone(&sample));
         }
-        if !late {
-            let topic = page_topic::metrics(id).into();
-            let news = PageNews::Metrics(Arc::clone(&sample));
-            self.hub.publish(Event { at: now, body: Body::Page { topic, server_id: Arc::clone(id), news } });
+        if late {
+            return None;
         }
-        (!late).then_some(sample)
+        let topic = page_topic::metrics(id).into();
+        let news = PageNews::Metrics(Arc::clone(&sample));
+        self.hub.publish(Event { at: now, body: Body::Page { topic, server_id: Arc::clone(id), news } });
+        Some(sample)
     }
 
-    fn log(&self, id: &Arc<str>, state: &State, line: LogLine, _stamp: Option<Stamp>) {
+    fn log(&self, id: &Arc<str>, state: &State, line: LogLine, stamp: Option<Stamp>) {
         let now = clock::wall();
-        let entry = LogEntry {
+        let entry = Arc::new(LogEntry {
+            // A kernel without random numbers is no reason to lose a line.
             id: crate::rt::random::uuid().unwrap_or_default(),
             server_id: state.server.id.clone(),
-            at: line.at.unwrap_or(now),
+            at: believable(line.at.unwrap_or(now), stamp.as_ref(), now),
             level: line.level,
             source: line.source.unwrap_or(LogSource::Agent),
             component: line.component,
             message: line.message,
             extra: None,
-        };
-        let (topic, news) = (page_topic::logs(id).into(), PageNews::Log(Arc::new(entry)));
+        });
+        self.keep(id, stamp, KeptWhat::Log(Arc::clone(&entry)));
+        let (topic, news) = (page_topic::logs(id).into(), PageNews::Log(entry));
         self.hub.publish(Event { at: now, body: Body::Page { topic, server_id: Arc::clone(id), news } });
     }
 
-    fn event(&self, id: &Arc<str>, state: &State, event: DeviceEvent, _stamp: Option<Stamp>) {
-        self.publish_device(id, &state.server.name, Arc::new(event));
+    fn event(&self, id: &Arc<str>, state: &State, event: DeviceEvent, stamp: Option<Stamp>) {
+        let at = believable(event.at, stamp.as_ref(), clock::wall());
+        let event = Arc::new(DeviceEvent { at, ..event });
+        self.keep(id, stamp, KeptWhat::Event(Arc::clone(&event)));
+        self.publish_device(id, &state.server.name, event);
+    }
+
+    fn keep(&self, id: &Arc<str>, stamp: Option<Stamp>, what: KeptWhat) {
+        self.store.keep(Kept { server_id: Arc::clone(id), stamp, what });
     }
 
     /// Publishes something of a device that is not kept, such as the output of a command that is running.
@@ -136,9 +153,35 @@ impl Fleet {
         self.hub.publish(Event { at, body: Body::Device { topic, server_id: Arc::clone(id), event } });
     }
 
-    fn position(&self, _server_id: &str, _stream: &str) -> Option<u64> {
-        None
+    /// How far those of these streams are kept that the hub knows: an agent that hears of a number may forget what is
+    /// up to it.
+    pub fn positions(&self, server_id: &str, streams: &[Arc<str>]) -> Vec<(Arc<str>, u64)> {
+        streams.iter().filter_map(|stream| Some((Arc::clone(stream), self.position(server_id, stream)?))).collect()
     }
+
+    fn position(&self, server_id: &str, stream: &str) -> Option<u64> {
+        self.store.position(server_id, stream)
+    }
+
+    /// Tells a server's agent how far one of its streams outlives the hub.
+    pub(super) fn stored(&self, server_id: &str, stream: &str, seq: u64) {
+        let link = self.entry(server_id).and_then(|entry| Some(Arc::clone(&entry.lock().seated.as_ref()?.link)));
+        if let Some(link) = link {
+            link.stored(stream, seq);
+        }
+    }
+}
+
+/// Whether somebody knows that a record's time is right.
+fn is_vouched(stamp: Option<&Stamp>) -> bool {
+    stamp.is_some_and(|stamp| matches!(stamp.clock, Some(ClockState::Synchronised | ClockState::Corrected)))
+}
+
+/// The time under which a record is kept: the agent's, unless nobody vouches for it and it is far off. A Pi without a
+/// clock chip may be years off, and would write where nobody looks and the retention throws away at once.
+fn believable(at: SystemTime, stamp: Option<&Stamp>, now: SystemTime) -> SystemTime {
+    let apart = now.duration_since(at).or_else(|_| at.duration_since(now)).unwrap_or_default();
+    if is_vouched(stamp) || apart <= FAR_OFF { at } else { now }
 }
 
 /// A server's name as one level of a topic: what stands for something else there becomes a hyphen.
@@ -164,5 +207,17 @@ mod tests {
             assert_eq!(topic_name(name), safe);
         }
         assert_eq!(topic_name(&"é".repeat(100)).len(), TOPIC_NAME_BYTES);
+    }
+
+    #[test]
+    fn a_clock_that_nobody_vouches_for_is_believed_while_it_is_near() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let stamp = |clock| Stamp { stream: "s".into(), seq: 1, boot_id: None, monotonic_ns: None, clock };
+        let (good, bad) = (stamp(Some(ClockState::Corrected)), stamp(Some(ClockState::Unsynchronised)));
+        let (near, far) = (now + FAR_OFF, now - FAR_OFF - Duration::from_secs(1));
+        assert_eq!(believable(far, Some(&good), now), far);
+        for stamp in [Some(&bad), Some(&stamp(None)), None] {
+            assert_eq!((believable(near, stamp, now), believable(far, stamp, now)), (near, now));
+        }
     }
 }

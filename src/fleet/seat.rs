@@ -77,6 +77,9 @@ impl Fleet {
 
     fn gone(&self, server_id: &str, number: u64) {
         self.end_orders(number);
+        if self.timer.is_stopping() {
+            return;
+        }
         let Some(entry) = self.entry(server_id) else { return };
         let server = {
             let mut state = entry.lock();

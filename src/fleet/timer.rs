@@ -36,6 +36,10 @@ impl Timer {
         let _ = self.bell.0.try_send(());
     }
 
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,7 +50,7 @@ pub(super) fn run(fleet: &Weak<Fleet>, bell: &Receiver<()>) {
         // Not held while it waits: who drops the last handle ends the thread with it.
         let next = {
             let Some(fleet) = fleet.upgrade() else { return };
-            if fleet.timer.stopping.load(Ordering::Acquire) {
+            if fleet.timer.is_stopping() {
                 return;
             }
             *fleet.timer.lock() = None;

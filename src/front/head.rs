@@ -20,6 +20,7 @@ pub struct Head {
     pub origin: Option<String>,
     pub shown: Shown,
     pub client_name: Option<String>,
+    pub user_agent: Option<String>,
     /// Every `types=` of the query, for `/ws`.
     pub types: Vec<String>,
     pub body: Body,
@@ -84,6 +85,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
             head.shown.bearer = auth::bearer(value);
         } else if is("x-api-client-name") {
             head.client_name = Some(value.to_owned()).filter(|name| !name.is_empty()).or(head.client_name);
+        } else if is("user-agent") {
+            head.user_agent = Some(value.to_owned());
         } else if is("content-length") {
             lengths.push(value.parse::<usize>().map_err(|_| bad(400, "Content-Length is not a number"))?);
         } else if is("transfer-encoding") {

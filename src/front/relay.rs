@@ -98,7 +98,8 @@ impl Relay<'_> {
                     return Ok(());
                 }
             }
-            let deadline = self.since + self.limit();
+            let patience = self.under_way.as_ref().and_then(|under_way| under_way.upstream.patience());
+            let deadline = (self.since + self.limit()).max(patience.unwrap_or(self.since));
             let now = clock::now();
             if now >= deadline {
                 return self.out_of_time();
@@ -124,7 +125,7 @@ impl Relay<'_> {
                 return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
             }
             let Some(head) = head else { return Ok(()) };
-            check(self.door, &head)?;
+            check(self.door, self.conn, &head)?;
             // The first head leads elsewhere if it asks for a WebSocket; a later one is too late.
             if head.upgrade.is_some() {
                 return Err(Refusal::text(400, "open a new connection for a WebSocket\n"));

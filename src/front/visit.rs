@@ -1,9 +1,10 @@
 //! One connection, from its first byte to the room it leads to.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tungstenite::handshake::server::{create_response, write_response};
 use tungstenite::http;
@@ -11,11 +12,12 @@ use tungstenite::http;
 use super::head::{self, BadHead, Head, Upgrade};
 use super::limits::Slot;
 use super::{Door, Visitor, relay, send_at_once};
-use crate::auth::{self, Verdict};
+use crate::auth::{self, PicloudRefusal, Refused, Shown, Verdict};
 use crate::conn::{Conn, Got, Reader, Wait};
 use crate::rt::clock;
 use crate::rt::worker::Stack;
-use crate::session::{self, Kind, Visit};
+use crate::session::{self, Kind, Visit, Watched};
+use crate::types::rights::Verb;
 use crate::types::topic::Pattern;
 
 /// Bytes read at once while the head is not whole.
@@ -80,7 +82,7 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
         }
         Err(refusal) => return ended(refusal, reader),
     };
-    match check(door, &head).and_then(|()| route(door, &head)) {
+    match check(door, conn, &head).and_then(|()| route(door, conn, &head)) {
         Ok(Route::Http) => Some(Next::Http(bytes)),
         Ok(Route::Socket(visit, response)) => {
             if conn.reply(&response).is_err() {
@@ -126,14 +128,20 @@ fn read_head(door: &Door, reader: &mut Reader, deadline: Instant) -> Result<Opti
 }
 
 /// The checks every request goes through, whatever it wants.
-pub fn check(door: &Door, head: &Head) -> Result<(), Refusal> {
+pub fn check(door: &Door, conn: &Conn, head: &Head) -> Result<(), Refusal> {
     if let Some(host) = &head.host {
         door.origins.check_host(host).map_err(|reason| Refusal::json(403, &reason))?;
     }
+    let peer = conn.peer().ip();
     if let Some(origin) = &head.origin
-        && !door.gate.check(&head.shown).shows_key()
+        && !door.gate.shows_key(peer, &head.shown)
+        && let Err(reason) = door.origins.check_origin(origin, head.host.as_deref())
     {
-        door.origins.check_origin(origin, head.host.as_deref()).map_err(|reason| Refusal::json(403, &reason))?;
+        // Counts what was shown, so that nobody finds a key out this way.
+        return Err(match door.gate.check(peer, &head.shown) {
+            Verdict::Slowed(wait) => Refusal::wait(wait),
+            _ => Refusal::json(403, &reason),
+        });
     }
     Ok(())
 }
@@ -144,31 +152,66 @@ enum Route {
     Socket(Visit, Vec<u8>),
 }
 
-fn route(door: &Door, head: &Head) -> Result<Route, Refusal> {
+fn route(door: &Door, conn: &Conn, head: &Head) -> Result<Route, Refusal> {
     let Some(upgrade) = &head.upgrade else { return Ok(Route::Http) };
-    let verdict = door.gate.check(&head.shown);
-    let picloud = || {
-        auth::picloud_client(&door.gate, &head.shown, head.client_name.as_deref())
-            .map_err(|refusal| Refusal::text(refusal.status, refusal.body))
-    };
+    let (gate, peer) = (&door.gate, conn.peer().ip());
+    let picloud = || auth::picloud_client(gate, peer, &head.shown, head.client_name.as_deref());
     // Browsers cannot set headers, so these two take the key in the first message as well.
-    let not_wrong = || if verdict == Verdict::Wrong { Err(Refusal::json(401, "Invalid API Key")) } else { Ok(()) };
-    let kind = match head.path.as_str() {
-        "/" => not_wrong().map(|()| Kind::Endrpi)?,
-        "/ws" => not_wrong().and_then(|()| Ok(Kind::Events { types: patterns(&head.types)? }))?,
-        "/subscribe" => Kind::Subscribe { name: picloud()? },
-        "/publish" => Kind::Publish { name: picloud()? },
-        "/info" if !verdict.admitted() => return Err(Refusal::text(401, "Invalid API Key\n")),
-        "/info" => Kind::Info,
-        "/echo" if door.limits.debug_echo && verdict.admitted() => Kind::Echo,
-        path => {
-            return Err(Refusal::json(
-                404,
-                &format!("no WebSocket at '{path}'; there are /, /ws, /subscribe, /publish and /info"),
-            ));
-        }
+    let not_wrong = || match gate.check(peer, &head.shown) {
+        Verdict::Wrong => Err(Refusal::json(401, "Invalid API Key")),
+        Verdict::Slowed(wait) => Err(Refusal::wait(wait)),
+        verdict => Ok(verdict.badge()),
     };
-    Ok(Route::Socket(Visit { kind, badge: verdict.badge() }, answer_upgrade(upgrade)?))
+    let (kind, badge) = match head.path.as_str() {
+        "/" => (Kind::Endrpi, not_wrong()?),
+        "/ws" => {
+            let badge = not_wrong()?;
+            let types = patterns(&head.types)?;
+            // Who has yet to show a key is told then.
+            if let Some(rights) = badge.and_then(|badge| gate.rights(badge)) {
+                let allowed = types.iter().try_for_each(|pattern| rights.subscribe(pattern));
+                allowed.map_err(|lacks| Refusal::json(403, &lacks.to_string()))?;
+            }
+            (Kind::Events { types }, badge)
+        }
+        "/subscribe" => picloud().map(|(badge, name)| (Kind::Subscribe { name }, Some(badge)))?,
+        "/publish" => picloud().map(|(badge, name)| (Kind::Publish { name }, Some(badge)))?,
+        "/info" => {
+            let badge = auth::picloud_visitor(gate, peer, &head.shown)?;
+            if let Some(rights) = gate.rights(badge) {
+                rights.verb(Verb::Admin).map_err(|lacks| Refusal::text(403, &format!("Forbidden: {lacks}\n")))?;
+            }
+            (Kind::Info, Some(badge))
+        }
+        "/echo" if door.limits.debug_echo => match gate.check(peer, &head.shown).badge() {
+            Some(badge) => (Kind::Echo, Some(badge)),
+            None => return Err(Refusal::json(401, "Invalid API Key")),
+        },
+        // An agent says who it is in its first message, and nobody else has business here.
+        "/api/v1/agents/ws" => (Kind::Agent { user_agent: head.user_agent.clone() }, None),
+        path => match page(path, &head.shown) {
+            // Who it is, is asked there: tokens are no keys.
+            Some(kind) => (kind, None),
+            None => {
+                let there = "there are /, /ws, /subscribe, /publish, /info and, below /api/v1, agents/ws, \
+                             ws/metrics/{server_id} and ws/logs/{server_id}";
+                return Err(Refusal::json(404, &format!("no WebSocket at '{path}'; {there}")));
+            }
+        },
+    };
+    Ok(Route::Socket(Visit { kind, badge }, answer_upgrade(upgrade)?))
+}
+
+/// The sockets of a web page.
+fn page(path: &str, shown: &Shown) -> Option<Kind> {
+    let (watched, server_id) = path.strip_prefix("/api/v1/ws/")?.split_once('/')?;
+    let watched = match watched {
+        "metrics" => Watched::Metrics,
+        "logs" => Watched::Logs,
+        _ => return None,
+    };
+    let server_id = server_id.strip_suffix('/').unwrap_or(server_id).to_owned();
+    Some(Kind::Page { watched, server_id, shown: shown.key().map(str::to_owned) })
 }
 
 fn patterns(types: &[String]) -> Result<Vec<Pattern>, Refusal> {
@@ -188,7 +231,7 @@ fn answer_upgrade(upgrade: &Upgrade) -> Result<Vec<u8>, Refusal> {
         .map_err(|error| Refusal::json(400, &error.to_string()))?;
     if upgrade.version != "13" {
         let mut refusal = Refusal::json(426, "the only Sec-WebSocket-Version spoken here is 13");
-        refusal.headers = "Sec-WebSocket-Version: 13\r\n";
+        refusal.headers = "Sec-WebSocket-Version: 13\r\n".into();
         return Err(refusal);
     }
     let mut response = create_response(&request).map_err(|error| Refusal::json(400, &error.to_string()))?;
@@ -207,20 +250,38 @@ fn answer_upgrade(upgrade: &Upgrade) -> Result<Vec<u8>, Refusal> {
 pub struct Refusal {
     status: u16,
     kind: &'static str,
-    headers: &'static str,
+    headers: Cow<'static, str>,
     body: String,
 }
 
 impl Refusal {
     pub fn text(status: u16, body: &str) -> Refusal {
-        Refusal { status, kind: "text/plain; charset=utf-8", headers: "", body: body.to_owned() }
+        Refusal { status, kind: "text/plain; charset=utf-8", headers: "".into(), body: body.to_owned() }
     }
 
     /// In the form most clients of the merged port look for: `detail` and `message` say the same.
     pub fn json(status: u16, message: &str) -> Refusal {
         let text = serde_json::Value::from(message);
         let body = format!("{{\"detail\":{text},\"message\":{text}}}");
-        Refusal { status, kind: "application/json", headers: "", body }
+        Refusal { status, kind: "application/json", headers: "".into(), body }
+    }
+
+    /// Too many wrong keys came from the visitor's address.
+    fn wait(wait: Duration) -> Refusal {
+        let mut refusal = Refusal::json(429, &format!("Invalid API Key: {}", Refused::wait_text(wait)));
+        refusal.headers = retry_after(Refused::wait_seconds(wait));
+        refusal
+    }
+}
+
+fn retry_after(seconds: u64) -> Cow<'static, str> {
+    format!("Retry-After: {seconds}\r\n").into()
+}
+
+impl From<PicloudRefusal> for Refusal {
+    fn from(refusal: PicloudRefusal) -> Refusal {
+        let headers = refusal.retry_after.map_or("".into(), retry_after);
+        Refusal { headers, ..Refusal::text(refusal.status, &refusal.body) }
     }
 }
 

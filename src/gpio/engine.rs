@@ -45,17 +45,29 @@ pub struct State {
     pub sealed: bool,
 }
 
+/// Whether the caller's key allows writing these lines.
+///
+/// # Errors
+/// [`GpioError::Lacks`].
+pub fn may_write(caller: &Caller, pins: &[Pin]) -> Result<(), GpioError> {
+    match &caller.rights {
+        Some(rights) => Ok(pins.iter().try_for_each(|pin| rights.write(*pin))?),
+        None => Ok(()),
+    }
+}
+
 impl State {
     /// Whether the caller may write these lines now.
     ///
     /// # Errors
-    /// [`GpioError::ShuttingDown`], [`GpioError::Leased`].
+    /// [`GpioError::Lacks`], [`GpioError::ShuttingDown`], [`GpioError::Leased`].
     pub fn may_write(&self, pins: &[Pin], caller: &Caller, now: Instant) -> Result<(), GpioError> {
         if self.sealed
             && let Some(pin) = pins.first()
         {
             return Err(GpioError::ShuttingDown { pin: *pin });
         }
+        may_write(caller, pins)?;
         self.leases.check(pins.iter().copied(), caller, now)
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::engine::may_write;
 use super::lines::GpioError;
 use super::output::whole_millis;
 use crate::types::caller::{Caller, CallerId};
@@ -82,15 +83,17 @@ impl Leases {
     /// [`GpioError::NoSuch`] where it is over.
     pub fn renew(&mut self, caller: &Caller, id: &str, now: Instant) -> Result<Lease, GpioError> {
         let granted = self.all.iter_mut().find(|granted| granted.lease.id == id).ok_or_else(|| no_such(id))?;
+        may_write(caller, &granted.lease.pins)?;
         granted.holder = caller.id;
         granted.phase = Phase::Live { until: now + granted.lease.lease };
         Ok(granted.lease.clone())
     }
 
     /// # Errors
-    /// [`GpioError::NoSuch`] where it is over.
-    pub fn release(&mut self, id: &str) -> Result<(), GpioError> {
+    /// [`GpioError::NoSuch`] where it is over, [`GpioError::Lacks`].
+    pub fn release(&mut self, caller: &Caller, id: &str) -> Result<(), GpioError> {
         let place = self.all.iter().position(|granted| granted.lease.id == id).ok_or_else(|| no_such(id))?;
+        may_write(caller, &self.all[place].lease.pins)?;
         self.all.swap_remove(place);
         Ok(())
     }
@@ -197,9 +200,9 @@ mod tests {
         assert!(conflict.to_string().contains("conflict: leased by client 1"), "{conflict}");
         let anonymous = Caller { id: None, name: "http".into(), rights: None };
         assert!(leases.check([pin(17)].into_iter(), &anonymous, now).is_err());
-        leases.release(&lease.id).expect("it is there");
+        leases.release(&caller(1), &lease.id).expect("it is there");
         assert_eq!(check(&leases, 2), Ok(()));
-        assert!(leases.release(&lease.id).is_err() && leases.renew(&caller(1), &lease.id, now).is_err());
+        assert!(leases.release(&caller(1), &lease.id).is_err() && leases.renew(&caller(1), &lease.id, now).is_err());
     }
 
     #[test]

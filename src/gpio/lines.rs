@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::types::event::LineChange;
 use crate::types::line::{Bias, Edge, Level, LineState, Pin};
+use crate::types::rights::Lacks;
 
 /// What every backend can do. One caller at a time; no call may wait for anything but the line itself.
 pub trait Lines: Send {
@@ -148,6 +149,9 @@ pub enum GpioError {
     /// The configuration keeps clients away from the line.
     #[error("Failed to update pin `{pin}`: clients may not touch it; gpio.allow and gpio.deny decide that")]
     Denied { pin: Pin },
+    /// The caller's key does not allow it.
+    #[error(transparent)]
+    Lacks(#[from] Lacks),
     /// Somebody else holds the line: the kernel, or another process.
     #[error("Failed to update pin `{pin}`: line {} is held by '{consumer}'; end that first", pin.number())]
     Held { pin: Pin, consumer: String },

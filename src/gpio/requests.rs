@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::lines::{GpioError, Hold, Role};
 use super::signals::Before;
-use super::{Gpio, Inner, output};
+use super::{Gpio, Inner, engine, output};
 use crate::config::Mode;
 use crate::rt::clock;
 use crate::types::caller::Caller;
@@ -87,7 +87,8 @@ impl Gpio {
     ///
     /// # Errors
     /// [`GpioError::NotSimulated`] on real lines, [`GpioError::SimulatedOutput`] for an output.
-    pub fn simulate_input(&self, pin: Pin, level: Level) -> Result<(), GpioError> {
+    pub fn simulate_input(&self, caller: &Caller, pin: Pin, level: Level) -> Result<(), GpioError> {
+        engine::may_write(caller, &[pin])?;
         let mut guard = self.inner.lock();
         let state = &mut *guard;
         let before = state.outputs.inspect(pin)?.level;
@@ -128,8 +129,8 @@ impl Gpio {
     ///
     /// # Errors
     /// [`GpioError::NoSuch`] where it has ended.
-    pub fn release_lease(&self, id: &str) -> Result<(), GpioError> {
-        self.inner.lock().leases.release(id)
+    pub fn release_lease(&self, caller: &Caller, id: &str) -> Result<(), GpioError> {
+        self.inner.lock().leases.release(caller, id)
     }
 
     /// Plays a sequence; whatever plays on one of its lines ends.

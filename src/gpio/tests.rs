@@ -103,10 +103,10 @@ fn each_change_of_a_level_is_told_exactly_once_and_in_order() {
 #[test]
 fn a_simulated_input_is_told_once_and_gives_way_to_the_next_configuration() {
     let (gpio, seen) = workshop();
-    gpio.simulate_input(pin(4), Level::Low).expect("an input");
+    gpio.simulate_input(&caller(), pin(4), Level::Low).expect("an input");
     assert_eq!(take(&seen), []);
-    gpio.simulate_input(pin(4), Level::High).expect("an input");
-    gpio.simulate_input(pin(4), Level::High).expect("an input");
+    gpio.simulate_input(&caller(), pin(4), Level::High).expect("an input");
+    gpio.simulate_input(&caller(), pin(4), Level::High).expect("an input");
     assert_eq!(take(&seen), [("button".to_owned(), 4, Level::High)]);
     gpio.update(&caller(), &[input(4, Bias::Down)]).expect("valid settings");
     assert_eq!(take(&seen), [("button".to_owned(), 4, Level::Low)]);
@@ -137,7 +137,7 @@ fn an_update_that_cannot_be_done_whole_changes_and_tells_nothing() {
 fn an_output_is_not_driven_from_outside() {
     let (gpio, _) = workshop();
     gpio.update(&caller(), &[output(4, Level::Low)]).expect("valid settings");
-    assert_eq!(gpio.simulate_input(pin(4), Level::High), Err(GpioError::SimulatedOutput { pin: pin(4) }));
+    assert_eq!(gpio.simulate_input(&caller(), pin(4), Level::High), Err(GpioError::SimulatedOutput { pin: pin(4) }));
 }
 
 #[test]

@@ -7,19 +7,24 @@ use crate::actions::gpio;
 use crate::dispatch::{self, SystemReading};
 use crate::types::reading::Missing;
 use crate::wire::endrpi::{Data, rest};
+use crate::wire::openapi;
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     let path = asked.path.as_str();
+    // What is not described is not served.
+    if !path.starts_with("/public/") && !openapi::knows(path.trim_end_matches('/')) {
+        return detail(404, "Not Found");
+    }
     if let Some(id) = path.strip_prefix("/pins/").filter(|id| !id.is_empty() && !id.contains('/')) {
         return pin(rooms, asked, id);
     }
     if let Some(reply) = lines::answer(rooms, asked) {
         return reply;
     }
-    let Some(reply) = get(rooms, path) else {
+    let Some(reply) = get(rooms, asked, path) else {
         // Endrpi's framework sends a path with a slash too many to the one without.
         let bare = path.trim_end_matches('/');
-        if bare != path && (bare.starts_with("/pins/") || get(rooms, bare).is_some()) {
+        if bare != path && (bare.starts_with("/pins/") || get(rooms, asked, bare).is_some()) {
             return Reply::new(307, "text/plain; charset=utf-8", Vec::new()).with("Location", bare);
         }
         return detail(404, "Not Found");
@@ -28,7 +33,7 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
 }
 
 /// What `GET` answers on a fixed path; `None` where there is nothing.
-fn get<'a>(rooms: &'a Rooms, path: &str) -> Option<Box<dyn FnOnce() -> Reply + 'a>> {
+fn get<'a>(rooms: &'a Rooms, asked: &'a Asked, path: &str) -> Option<Box<dyn FnOnce() -> Reply + 'a>> {
     let desk = &rooms.desk;
     let telemetry = &desk.telemetry;
     Some(match path {
@@ -42,12 +47,12 @@ fn get<'a>(rooms: &'a Rooms, path: &str) -> Option<Box<dyn FnOnce() -> Reply + '
         "/system/uptime" => Box::new(|| told(telemetry.uptime().as_ref().map(Data::Uptime))),
         "/system/frequency" => Box::new(|| told(telemetry.frequency().as_ref().map(Data::Frequency))),
         "/system/memory" => Box::new(|| told(telemetry.memory().as_ref().map(Data::Memory))),
-        "/pins" => Box::new(|| match gpio::read_all(&desk.gpio) {
+        "/pins" => Box::new(|| match gpio::read_all(&desk.gpio, &asked.caller()) {
             Ok(states) => json(200, |out| rest::model(out, Data::Pins(&states))),
             Err(error) => message(dispatch::status(&error), &error.to_string()),
         }),
         "/docs" => Box::new(|| Reply::file("text/html; charset=utf-8", crate::web::DOCS)),
-        "/openapi.json" => Box::new(|| Reply::file("application/json", crate::web::OPENAPI)),
+        "/openapi.json" => Box::new(|| Reply::file("application/json", &String::from_utf8_lossy(&openapi::document()))),
         "/public/style.css" => Box::new(|| Reply::file("text/css; charset=utf-8", crate::web::STYLE)),
         "/public/page.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::SCRIPT)),
         "/public/docs.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::DOCS_SCRIPT)),
@@ -59,6 +64,9 @@ fn pin(rooms: &Rooms, asked: &Asked, id: &str) -> Reply {
     match asked.method {
         Method::Get => {
             let Some(pin) = rooms.desk.gpio.resolve(id) else { return message(404, &rest::not_found(id)) };
+            if let Err(error) = gpio::may_read(&asked.caller(), &[pin]) {
+                return message(dispatch::status(&error), &error.to_string());
+            }
             match rooms.desk.gpio.read(&[pin]).as_deref() {
                 Ok([state]) => json(200, |out| rest::pin(out, state)),
                 Ok(_) => message(500, "Failed to read the pin"),

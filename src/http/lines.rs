@@ -15,8 +15,8 @@ use crate::wire::endrpi::{Data, SEQUENCE_CANCELLED, rest};
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Option<Reply> {
     let path: Vec<&str> = asked.path.split('/').skip(1).collect();
     let reply = match path[..] {
-        ["lines"] => only(asked, Method::Get, "GET", || lines(rooms)),
-        ["lines", id] if !id.is_empty() => only(asked, Method::Get, "GET", || line(rooms, id)),
+        ["lines"] => only(asked, Method::Get, "GET", || lines(rooms, asked)),
+        ["lines", id] if !id.is_empty() => only(asked, Method::Get, "GET", || line(rooms, asked, id)),
         ["pins", id, "pulse"] => post(asked, || play_on(rooms, asked, id, rest::pulse_body)),
         ["pins", id, "blink"] => post(asked, || play_on(rooms, asked, id, rest::blink_body)),
         ["pins", id, "pwm"] => post(asked, || pwm(rooms, asked, id)),
@@ -27,13 +27,16 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Option<Reply> {
     Some(reply)
 }
 
-fn lines(rooms: &Rooms) -> Reply {
-    let reports = gpio::report_all(&rooms.desk.gpio);
+fn lines(rooms: &Rooms, asked: &Asked) -> Reply {
+    let reports = gpio::report_all(&rooms.desk.gpio, &asked.caller());
     told(reports.as_ref().map(|reports| Data::Lines(reports)))
 }
 
-fn line(rooms: &Rooms, id: &str) -> Reply {
+fn line(rooms: &Rooms, asked: &Asked, id: &str) -> Reply {
     let Some(pin) = rooms.desk.gpio.resolve(id) else { return message(404, &rest::not_found(id)) };
+    if let Err(error) = gpio::may_read(&asked.caller(), &[pin]) {
+        return refused(&error);
+    }
     match rooms.desk.gpio.report(&[pin]).as_deref() {
         Ok([report]) => json(200, |out| rest::report(out, report)),
         Ok(_) => message(500, "Failed to read the line"),

@@ -7,6 +7,7 @@
 mod chatops;
 mod endrpi;
 mod fleet;
+mod later;
 mod lines;
 mod picloud;
 mod reply;
@@ -16,12 +17,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Method, Request, Server};
 
 use crate::alerts::Alerts;
-use crate::auth::{self, Gate, Shown};
+use crate::auth::password::Passwords;
+use crate::auth::{self, Gate, Refused, Shown, Verdict};
 use crate::config;
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
@@ -30,6 +32,8 @@ use crate::nodes::Nodes;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
+use crate::types::rights::Rights;
+use later::{Answerer, Later, Patience};
 use reply::Reply;
 
 /// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
@@ -50,24 +54,34 @@ pub struct Rooms {
     pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
+    pub accounts: config::Accounts,
+    pub passwords: Passwords,
     pub node_id: String,
 }
 
 /// The private server, as the front door sees it.
 pub struct Private {
     address: SocketAddr,
-    peers: Mutex<HashMap<u16, SocketAddr>>,
+    peers: Mutex<HashMap<u16, Peer>>,
+    later: Arc<Later>,
     server: Server,
     stopping: AtomicBool,
     probing: AtomicBool,
     workers: Mutex<Vec<Worker>>,
 }
 
+/// Whom a connection to the private server is for.
+#[derive(Clone)]
+struct Peer {
+    address: SocketAddr,
+    patience: Patience,
+}
+
 /// A connection to the private server; leaves the table when dropped.
 pub struct Upstream {
     pub stream: TcpStream,
     port: u16,
-    peer: SocketAddr,
+    patience: Patience,
     private: Arc<Private>,
 }
 
@@ -75,9 +89,16 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         // The port is free as soon as both sides have ended, and may be somebody else's by now.
         let mut peers = self.private.peers();
-        if peers.get(&self.port) == Some(&self.peer) {
+        if peers.get(&self.port).is_some_and(|peer| Arc::ptr_eq(&peer.patience, &self.patience)) {
             peers.remove(&self.port);
         }
+    }
+}
+
+impl Upstream {
+    /// Until when the answer may take, where that is longer than usual.
+    pub fn patience(&self) -> Option<Instant> {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,6 +112,7 @@ impl Private {
         let private = Arc::new(Private {
             address,
             peers: Mutex::default(),
+            later: Later::start()?,
             server,
             stopping: AtomicBool::new(false),
             probing: AtomicBool::new(false),
@@ -114,8 +136,10 @@ impl Private {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let own = SocketAddr::try_from(getsockname(&socket)?)?;
-        self.peers().insert(own.port(), peer);
-        let upstream = Upstream { stream: TcpStream::from(socket), port: own.port(), peer, private: Arc::clone(self) };
+        let patience = Patience::default();
+        self.peers().insert(own.port(), Peer { address: peer, patience: Arc::clone(&patience) });
+        let (stream, private) = (TcpStream::from(socket), Arc::clone(self));
+        let upstream = Upstream { stream, port: own.port(), patience, private };
         connect(&upstream.stream, &self.address)?;
         upstream.stream.set_nodelay(true)?;
         Ok(upstream)
@@ -158,15 +182,16 @@ impl Private {
         for worker in workers {
             worker.join(limit);
         }
+        self.later.stop(limit);
     }
 
     fn serve(&self, rooms: &Rooms) {
         loop {
             match self.server.recv() {
                 Ok(request) => {
-                    let peer = request.remote_addr().and_then(|own| self.peers().get(&own.port()).copied());
+                    let peer = request.remote_addr().and_then(|own| self.peers().get(&own.port()).cloned());
                     if let Some(peer) = peer {
-                        answer(rooms, request, peer);
+                        answer(rooms, &self.later, request, peer);
                         rooms.hub.combine();
                     } else {
                         let _ = request.respond(Reply::text(403, "This port is private.\n").response());
@@ -181,7 +206,7 @@ impl Private {
         }
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<u16, SocketAddr>> {
+    fn peers(&self) -> MutexGuard<'_, HashMap<u16, Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,18 +222,22 @@ struct Asked {
     client_name: Option<String>,
     accepts_html: bool,
     json: bool,
+    /// A web page's form.
+    form: bool,
     body: Vec<u8>,
+    /// What the key that was shown allows; `None`: everything.
+    rights: Option<Arc<Rights>>,
 }
 
 impl Asked {
     /// A request leaves nothing behind that could end with it.
     fn caller(&self) -> Caller {
-        Caller { id: None, name: self.peer.to_string().into(), rights: None }
+        Caller { id: None, name: self.peer.to_string().into(), rights: self.rights.clone() }
     }
 }
 
 /// Answers one request. A handler that panics answers 500 and takes nobody with it.
-fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
+fn answer(rooms: &Rooms, later: &Arc<Later>, mut request: Request, peer: Peer) {
     let origin = header(&request, "Origin").filter(|origin| (rooms.listed_origin)(origin));
     if let Some(origin) = &origin
         && *request.method() == Method::Options
@@ -217,9 +246,9 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
         let _ = request.respond(Reply::preflight().for_origin(Some(origin.clone())).response());
         return;
     }
-    let reply = match read(&mut request, peer, rooms.limits.body_bytes) {
-        Ok(asked) => {
-            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &asked)));
+    let mut reply = match read(&mut request, peer.address, rooms.limits.body_bytes) {
+        Ok(mut asked) => {
+            let routed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| route(rooms, &mut asked)));
             routed.unwrap_or_else(|_| {
                 log::error!("the handler of {} {} crashed", asked.method, asked.path);
                 worker::crashed();
@@ -228,11 +257,13 @@ fn answer(rooms: &Rooms, mut request: Request, peer: SocketAddr) {
         }
         Err(error) => Reply::text(400, &format!("cannot read the request body: {error}\n")),
     };
-    // The visitor may be gone; that is its own affair.
-    let _ = request.respond(reply.for_origin(origin).response());
+    match reply.take_later() {
+        Some(start) => start(Answerer { request, origin, patience: peer.patience, later: Arc::clone(later) }),
+        None => later.send(request, reply.for_origin(origin)),
+    }
 }
 
-fn route(rooms: &Rooms, asked: &Asked) -> Reply {
+fn route(rooms: &Rooms, asked: &mut Asked) -> Reply {
     let path = asked.path.as_str();
     if matches!(path, "/publish" | "/subscribe" | "/info") {
         return picloud::answer(rooms, asked);
@@ -242,10 +273,21 @@ fn route(rooms: &Rooms, asked: &Asked) -> Reply {
     }
     // The page, its documents and the health checks hold no secrets; everything else needs the key.
     let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json") || path.starts_with("/public/");
-    if !public && !rooms.gate.check(&asked.shown).admitted() {
-        return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+    if !public {
+        match rooms.gate.check(asked.peer.ip(), &asked.shown) {
+            Verdict::Admitted(badge) => asked.rights = rooms.gate.rights(badge),
+            Verdict::Missing | Verdict::Wrong => {
+                return Reply::json(401, br#"{"detail":"Invalid API Key","message":"Invalid API Key"}"#.to_vec());
+            }
+            Verdict::Slowed(wait) => {
+                let text = Refused::wait_text(wait);
+                let body =
+                    format!("{{\"detail\":\"Invalid API Key: {text}\",\"message\":\"Invalid API Key: {text}\"}}");
+                return Reply::json(429, body.into()).with("Retry-After", Refused::wait_seconds(wait).to_string());
+            }
+        }
     }
-    match path {
+    match asked.path.as_str() {
         "/ws" => Reply::text(400, "Bad Request\n"),
         "/" | "/health" | "/ready" => fleet::answer(rooms, asked),
         _ => endrpi::answer(rooms, asked),
@@ -266,10 +308,10 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         },
         client_name: header(request, "X-API-Client-Name").filter(|name| !name.is_empty()),
         accepts_html: header(request, "Accept").is_some_and(|accept| accept.contains("text/html")),
-        json: header(request, "Content-Type").is_some_and(|kind| {
-            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-        }),
+        json: is_of(request, "application/json"),
+        form: is_of(request, "application/x-www-form-urlencoded"),
         body: Vec::new(),
+        rights: None,
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);
@@ -280,6 +322,11 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
     // The front door has counted the bytes already; this bound is for whoever comes past it.
     request.as_reader().take(limit as u64).read_to_end(&mut asked.body)?;
     Ok(asked)
+}
+
+fn is_of(request: &Request, wanted: &str) -> bool {
+    let kind = header(request, "Content-Type");
+    kind.is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted)))
 }
 
 fn header(request: &Request, name: &'static str) -> Option<String> {

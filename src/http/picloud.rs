@@ -3,8 +3,9 @@
 use tiny_http::Method;
 
 use super::{Asked, Reply, Rooms};
-use crate::actions::topics;
+use crate::actions::topics::{self, Refused};
 use crate::auth;
+use crate::types::rights::Rights;
 use crate::wire::picloud::parse_publish;
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
@@ -16,20 +17,25 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
         Method::Post if asked.path == "/publish" => {}
         _ => return Reply::text(405, "Method not allowed\n").with("Allow", allowed),
     }
-    if asked.path == "/info" {
-        if !rooms.gate.check(&asked.shown).admitted() {
-            return Reply::text(401, "Invalid API Key\n");
+    let (gate, peer) = (&rooms.gate, asked.peer.ip());
+    let admitted = match asked.path.as_str() {
+        "/info" => auth::picloud_visitor(gate, peer, &asked.shown),
+        _ => auth::picloud_client(gate, peer, &asked.shown, asked.client_name.as_deref()).map(|(badge, _)| badge),
+    };
+    let badge = match admitted {
+        Ok(badge) => badge,
+        Err(refusal) => {
+            let reply = Reply::text(refusal.status, &refusal.body);
+            return refusal.retry_after.into_iter().fold(reply, |reply, s| reply.with("Retry-After", s.to_string()));
         }
-    } else if let Err(refusal) = auth::picloud_client(&rooms.gate, &asked.shown, asked.client_name.as_deref()) {
-        return Reply::text(refusal.status, refusal.body);
-    }
+    };
     if asked.method == Method::Get {
         return Reply::text(400, "Bad Request\n"); // a socket route without an upgrade
     }
-    publish(rooms, asked)
+    publish(rooms, asked, gate.rights(badge).as_deref())
 }
 
-fn publish(rooms: &Rooms, asked: &Asked) -> Reply {
+fn publish(rooms: &Rooms, asked: &Asked, rights: Option<&Rights>) -> Reply {
     let bad = |reason: &str| Reply::text(400, &format!("Bad request: {reason}\n"));
     let message = match parse_publish(&asked.body) {
         Ok(message) => message,
@@ -38,8 +44,9 @@ fn publish(rooms: &Rooms, asked: &Asked) -> Reply {
     if message.event.is_empty() {
         return bad("'event' is missing or empty");
     }
-    match topics::publish(&rooms.hub, message.into_body()) {
+    match topics::publish(&rooms.hub, rights, message.into_body()) {
         Ok(()) => Reply::new(201, "text/plain; charset=utf-8", Vec::new()),
-        Err(reason) => bad(&reason),
+        Err(Refused::Lacks(lacks)) => Reply::text(403, &format!("Forbidden: {lacks}\n")),
+        Err(refused) => bad(&refused.to_string()),
     }
 }

@@ -4,6 +4,8 @@ use std::io::Cursor;
 
 use tiny_http::{Header, Response};
 
+use super::later::Answerer;
+
 /// What our pages may do. No script but our own files, so that text from an event stays text even if a page
 /// had a bug; no frames, so that nobody can lay our switches under their own buttons; no forms that leave, so
 /// that a key cannot end up in an address. Icons are inlined, and older browsers do not count a socket to the
@@ -17,7 +19,12 @@ pub struct Reply {
     kind: &'static str,
     body: Vec<u8>,
     headers: Vec<(&'static str, String)>,
+    /// Who gives another answer instead, later.
+    later: Option<Start>,
 }
+
+/// Takes the request over from its handler; must not wait.
+pub type Start = Box<dyn FnOnce(Answerer) + Send>;
 
 impl Reply {
     pub fn text(status: u16, body: &str) -> Reply {
@@ -38,7 +45,21 @@ impl Reply {
     }
 
     pub fn new(status: u16, kind: &'static str, body: Vec<u8>) -> Reply {
-        Reply { status, kind, body, headers: Vec::new() }
+        Reply { status, kind, body, headers: Vec::new(), later: None }
+    }
+
+    /// No answer yet: `start` sees to it that somebody gives one.
+    pub fn later(start: impl FnOnce(Answerer) + Send + 'static) -> Reply {
+        Reply { later: Some(Box::new(start)), ..Reply::text(500, "") }
+    }
+
+    pub(super) fn take_later(&mut self) -> Option<Start> {
+        self.later.take()
+    }
+
+    /// Bytes of the body.
+    pub fn length(&self) -> usize {
+        self.body.len()
     }
 
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {

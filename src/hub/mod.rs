@@ -47,6 +47,9 @@ const FEW: usize = 16;
 /// Writes an event as a whole WebSocket frame in one dialect; given by the wiring, so that the hub knows no JSON.
 pub type Encode = fn(Dialect, &Event, &mut Vec<u8>);
 
+/// Hears of every event within the process; must not wait, since nothing is sent meanwhile.
+pub type Tap = Box<dyn Fn(&Arc<Event>) + Send>;
+
 /// A subscriber's number; one connection may be several subscribers (in several dialects).
 pub type MemberId = u64;
 
@@ -114,6 +117,7 @@ pub struct Hub {
 /// What only the holder of the send lock touches.
 struct Core {
     table: Table,
+    taps: Vec<Tap>,
     encode: Encode,
     /// The last status of this node, for newcomers.
     status: Option<Arc<Event>>,
@@ -131,6 +135,7 @@ impl Hub {
             inbox: bounded(INBOX),
             core: Mutex::new(Core {
                 table: Table::default(),
+                taps: Vec::new(),
                 encode,
                 status: None,
                 frames: Default::default(),
@@ -195,6 +200,12 @@ impl Hub {
             core.work(&self.inbox.1);
         }
         drop(core);
+        self.look_again();
+    }
+
+    /// Tells `tap` of every event from now on, before it is sent.
+    pub fn tap(&self, tap: Tap) {
+        self.lock().taps.push(tap);
         self.look_again();
     }
 
@@ -362,6 +373,13 @@ impl Core {
     /// Encodes a run of events of one topic, once per dialect that somebody wants, and sends it to everyone.
     fn deliver(&mut self, all: &[Command]) {
         let Some(Command::Publish(first)) = all.first() else { return };
+        for tap in &self.taps {
+            for command in all {
+                if let Command::Publish(event) = command {
+                    tap(event);
+                }
+            }
+        }
         let mut run = all;
         let route = self.table.route(first.topic(), first.audience());
         while !run.is_empty() {

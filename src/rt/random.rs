@@ -1,4 +1,4 @@
-//! Random identifiers.
+//! Random identifiers and numbers.
 
 use std::io;
 
@@ -10,7 +10,15 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// # Errors
 /// A kernel without `getrandom`.
 pub fn uuid() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
+    Ok(text(bytes()?))
+}
+
+/// Bytes nobody can guess.
+///
+/// # Errors
+/// A kernel without `getrandom`.
+pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0_u8; N];
     let mut filled = 0;
     while filled < bytes.len() {
         match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
@@ -19,7 +27,12 @@ pub fn uuid() -> io::Result<String> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(text(bytes))
+    Ok(bytes)
+}
+
+/// A number from 0 to 1, for what only has to differ from others'; without random numbers it is in the middle.
+pub fn fraction() -> f64 {
+    bytes().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
 }
 
 /// Sets the bits that say what kind of UUID this is, and writes it.

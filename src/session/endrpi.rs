@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Conversation, End, Host, Line};
-use crate::auth::Badge;
+use crate::auth::{Badge, Refused};
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::dispatch::Aside;
 use crate::hub::{Filter, Member, MemberId};
@@ -12,6 +12,7 @@ use crate::rt::clock;
 use crate::types::caller::Caller;
 use crate::types::debug::Victim;
 use crate::types::event::Dialect;
+use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
 use crate::wire::endrpi::{Call, Data, PANIC_ASKED, Request, failure};
 use crate::wire::frame;
@@ -47,12 +48,15 @@ impl Endrpi {
     fn aside(&mut self, request: &Request, line: &mut Line, aside: Aside) -> Result<(), End> {
         let answer: Result<&str, String> = match aside {
             Aside::Auth(key) => {
-                let Some(badge) = self.host.gate.knows(&key) else {
-                    return Err(End::close(CLOSE_POLICY, "Invalid API Key"));
+                let badge = match self.host.gate.knows(self.conn.peer().ip(), &key) {
+                    Ok(badge) => badge,
+                    Err(Refused::Wrong) => return Err(End::close(CLOSE_POLICY, "Invalid API Key")),
+                    Err(Refused::Slowed(wait)) => return Err(End::slowed(wait)),
                 };
                 // Who is in already stays in with what it came with, unless it shows a better key.
                 if self.auth_by.take().is_some() || badge != Badge::Anybody {
                     line.admit(&self.host.gate, badge);
+                    self.narrow(line.rights.clone());
                 }
                 Ok("Authenticated")
             }
@@ -74,7 +78,20 @@ impl Endrpi {
         Ok(())
     }
 
+    /// The visitor is in with another key: what that does not allow ends.
+    fn narrow(&mut self, rights: Option<Arc<Rights>>) {
+        let lost = |pattern: &&Pattern| rights.as_ref().is_some_and(|rights| rights.subscribe(pattern).is_err());
+        let lost: Vec<Pattern> = self.patterns.iter().filter(lost).cloned().collect();
+        if !lost.is_empty() {
+            self.unsubscribe(lost);
+        }
+        self.caller.rights = rights;
+    }
+
     fn subscribe(&mut self, patterns: Vec<Pattern>) -> Result<(), String> {
+        if let Some(rights) = &self.caller.rights {
+            patterns.iter().try_for_each(|pattern| rights.subscribe(pattern)).map_err(|lacks| lacks.to_string())?;
+        }
         let fresh: Vec<_> = patterns.into_iter().filter(|p| !self.patterns.contains(p)).collect();
         if self.patterns.len() + fresh.len() > MAX_PATTERNS {
             return Err(format!("Too many topics: at most {MAX_PATTERNS} per connection"));
@@ -102,7 +119,8 @@ impl Endrpi {
 }
 
 impl Conversation for Endrpi {
-    fn begin(&mut self, _line: &mut Line) -> Result<(), End> {
+    fn begin(&mut self, line: &mut Line) -> Result<(), End> {
+        self.caller.rights = line.rights.clone();
         Ok(())
     }
 

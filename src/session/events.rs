@@ -2,22 +2,28 @@
 //!
 //! A new connection gets the welcome `pong`, the last `node.status.changed`, and from then on every event
 //! (or those `?types=` selects). `subscribe` with one of the code's topics adds that topic's pushes; with a
-//! dotted pattern it narrows the documented events to what was named.
+//! dotted pattern it narrows the documented events to what was named. With a key that has scopes, "every event" is
+//! every one that the key may subscribe to, and a wish for more is refused.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conversation, End, Host, Line};
+use crate::auth::Refused;
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::dispatch::LoadMeter;
 use crate::hub::{Filter, Member, MemberId};
 use crate::rt::clock;
 use crate::types::event::Dialect;
+use crate::types::rights::{Lacks, Rights};
 use crate::types::topic::Pattern;
 use crate::wire::{events, frame};
 
 /// How often `system_metrics` is pushed to those who subscribed to `system`.
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a key needs to be subscribed to for them.
+const METRICS: &str = "system.metrics";
 
 /// What a newcomer is told at once, if it wants it at all.
 const STATUS: &str = "node.status.changed";
@@ -38,6 +44,8 @@ pub struct Events {
     /// The second membership, for the code's pushes, once somebody asked.
     code: Option<MemberId>,
     metrics: Option<(Instant, LoadMeter)>,
+    /// What the key allows; `None`: everything.
+    rights: Option<Arc<Rights>>,
 }
 
 impl Events {
@@ -51,23 +59,37 @@ impl Events {
             named: Vec::new(),
             code: None,
             metrics: None,
+            rights: None,
         }
     }
 
     /// Welcomes the client and subscribes it, in one step: whoever has seen the `pong` misses nothing after it.
-    fn join(&mut self) {
+    fn join(&mut self, line: &Line) -> Result<(), End> {
+        self.rights.clone_from(&line.rights);
+        for pattern in &self.types {
+            self.may_hear(pattern).map_err(|lacks| End::close(CLOSE_POLICY, lacks.to_string()))?;
+        }
         let mut greeting = Vec::new();
         frame::text_with(&mut greeting, |out| events::pong(out, None, clock::wall()));
         let patterns = self.documented();
         let replay_status = patterns.iter().any(|pattern| pattern.matches(STATUS));
         let member = Member { greeting, replay_status, patterns, ..Member::new(&self.conn, Dialect::Events) };
         self.member = Some(self.host.hub.join(member));
+        Ok(())
+    }
+
+    fn may_hear(&self, pattern: &Pattern) -> Result<(), Lacks> {
+        self.rights.as_ref().map_or(Ok(()), |rights| rights.subscribe(pattern))
     }
 
     /// The documented events this client gets now.
     fn documented(&self) -> Vec<Pattern> {
         let chosen = if self.named.is_empty() { &self.types } else { &self.named };
-        if chosen.is_empty() { Pattern::new("**").into_iter().collect() } else { chosen.clone() }
+        match &self.rights {
+            _ if !chosen.is_empty() => chosen.clone(),
+            Some(rights) => rights.subscriptions().to_vec(),
+            None => Pattern::new("**").into_iter().collect(),
+        }
     }
 
     /// Changes what dotted subscriptions name, and tells the hub only the difference that makes.
@@ -84,7 +106,13 @@ impl Events {
         }
     }
 
-    fn subscribe(&mut self, topic: &str) -> Result<(), End> {
+    fn subscribe(&mut self, line: &mut Line, topic: &str) -> Result<(), End> {
+        let wanted =
+            if topic == "system" { Pattern::new(METRICS).ok() } else { code_topic(topic).or_else(|| dotted(topic)) };
+        if let Some(Err(lacks)) = wanted.as_ref().map(|pattern| self.may_hear(pattern)) {
+            frame::text_with(&mut line.replies, |out| events::error(out, &lacks.to_string(), clock::wall()));
+            return Ok(());
+        }
         if topic == "system" {
             let metrics = || (clock::now() + METRICS_INTERVAL, LoadMeter::start(&self.host.desk.telemetry));
             self.metrics = Some(self.metrics.take().unwrap_or_else(metrics));
@@ -119,11 +147,8 @@ impl Events {
 }
 
 impl Conversation for Events {
-    fn begin(&mut self, _line: &mut Line) -> Result<(), End> {
-        if self.auth_by.is_none() {
-            self.join();
-        }
-        Ok(())
+    fn begin(&mut self, line: &mut Line) -> Result<(), End> {
+        if self.auth_by.is_none() { self.join(line) } else { Ok(()) }
     }
 
     fn message(&mut self, line: &mut Line, payload: &[u8], _text: bool) -> Result<(), End> {
@@ -137,10 +162,14 @@ impl Conversation for Events {
         };
         match ask {
             events::Ask::Auth { key } if self.auth_by.is_some() => {
-                let Some(badge) = self.host.gate.knows(&key) else { return Err(not_authorised()) };
+                let badge = match self.host.gate.knows(self.conn.peer().ip(), &key) {
+                    Ok(badge) => badge,
+                    Err(Refused::Wrong) => return Err(not_authorised()),
+                    Err(Refused::Slowed(wait)) => return Err(End::slowed(wait)),
+                };
                 line.admit(&self.host.gate, badge);
                 self.auth_by = None;
-                self.join();
+                self.join(line)?;
             }
             _ if self.auth_by.is_some() => return Err(not_authorised()),
             events::Ask::Auth { .. } => {} // nothing to prove (any more)
@@ -148,7 +177,7 @@ impl Conversation for Events {
                 let now = clock::wall();
                 frame::text_with(&mut line.replies, |out| events::pong(out, request_id.as_deref(), now));
             }
-            events::Ask::Subscribe { topic } => self.subscribe(&topic)?,
+            events::Ask::Subscribe { topic } => self.subscribe(line, &topic)?,
             events::Ask::Unsubscribe { topic } => self.unsubscribe(&topic),
         }
         Ok(())

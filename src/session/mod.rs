@@ -5,10 +5,12 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
+mod agent;
 mod echo;
 mod endrpi;
 mod events;
 mod keepalive;
+mod page;
 mod picloud;
 
 use std::borrow::Cow;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use crate::auth::{Badge, Gate, Pass};
+use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
@@ -27,6 +29,8 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::rt::worker::Stack;
+use crate::store::Store;
+use crate::types::rights::Rights;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -35,6 +39,7 @@ pub struct Host {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub fleet: Arc<Fleet>,
+    pub store: Arc<Store>,
     pub limits: config::Session,
     pub picloud: config::Picloud,
 }
@@ -42,12 +47,32 @@ pub struct Host {
 /// Which conversation a visitor came for.
 pub enum Kind {
     Endrpi,
-    Events { types: Vec<crate::types::topic::Pattern> },
-    Subscribe { name: String },
-    Publish { name: String },
+    Events {
+        types: Vec<crate::types::topic::Pattern>,
+    },
+    Subscribe {
+        name: String,
+    },
+    Publish {
+        name: String,
+    },
     Info,
+    /// A web page that watches a server.
+    Page {
+        watched: Watched,
+        /// As it stands in the path.
+        server_id: String,
+        /// A token or key that was shown in the handshake.
+        shown: Option<String>,
+    },
+    /// ChatOps' agents.
+    Agent {
+        user_agent: Option<String>,
+    },
     Echo,
 }
+
+pub use page::Watched;
 
 /// tungstenite's read buffer, touched by every session: more would cost each idle connection, less would cost
 /// more system calls for large messages (a request is some 50 bytes).
@@ -73,7 +98,8 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     if reader.set_steady_wait(limits.ping_interval).is_err() {
         return;
     }
-    let mut line = Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None };
+    let mut line =
+        Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
     if let Some(badge) = visit.badge {
         line.admit(&host.gate, badge);
     }
@@ -134,6 +160,8 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
+        Kind::Page { watched, server_id, shown } => Box::new(page::Page::new(host, conn, watched, server_id, shown)),
+        Kind::Agent { user_agent } => Box::new(agent::Agent::new(host, conn, user_agent.as_deref())),
         Kind::Echo => Box::new(echo::Echo),
     }
 }
@@ -145,6 +173,11 @@ trait Conversation {
 
     /// A whole message. `text` is false for binary frames.
     fn message(&mut self, line: &mut Line, payload: &[u8], text: bool) -> Result<(), End>;
+
+    /// Largest message it takes from now on, where that is not the usual one.
+    fn message_bytes(&self) -> Option<usize> {
+        None
+    }
 
     /// When [`Conversation::tick`] wants to be called next.
     fn next_tick(&self) -> Option<Instant> {
@@ -171,6 +204,11 @@ impl End {
         End { code: Some(code), reason: reason.into() }
     }
 
+    /// The visitor's address showed too many wrong keys.
+    fn slowed(wait: Duration) -> End {
+        End::close(conn::CLOSE_POLICY, format!("Invalid API Key: {}", Refused::wait_text(wait)))
+    }
+
     fn gone(reason: impl Into<Cow<'static, str>>) -> End {
         End { code: None, reason: reason.into() }
     }
@@ -180,6 +218,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
     if let Err(end) = conversation.begin(&mut stream.line) {
         return end;
     }
+    let mut allowed = None;
     loop {
         stream.tick = conversation.next_tick();
         let read = protocol.read(stream);
@@ -197,6 +236,13 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
         stream.keepalive.message_done();
         if let Err(end) = done {
             return end;
+        }
+        if conversation.message_bytes() != allowed {
+            allowed = conversation.message_bytes();
+            protocol.set_config(|config| {
+                config.max_message_size = allowed.or(config.max_message_size);
+                config.max_frame_size = allowed.or(config.max_frame_size);
+            });
         }
         if stream.line.replies.len() > REPLIES_BYTES && stream.line.settle().is_err() {
             return End::gone("connection lost");
@@ -229,18 +275,26 @@ struct Line {
     replies: Vec<u8>,
     /// While the visitor is in with a key that may end before it leaves.
     pass: Option<Pass>,
+    /// What that key allows; `None`: everything.
+    rights: Option<Arc<Rights>>,
 }
 
 impl Line {
     /// Notes with what the visitor is in; it is closed when that ends, which may be now.
     fn admit(&mut self, gate: &Gate, badge: Badge) {
+        self.rights = gate.rights(badge);
+        self.pass = gate.enter(badge, self.turn_out());
+    }
+
+    /// What ends the session when what the visitor came with is no longer good.
+    fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
         let conn = Arc::downgrade(&self.conn);
-        self.pass = gate.enter(badge, move |why| {
+        move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
                 conn.close(conn::CLOSE_POLICY, why);
             }
-        });
+        }
     }
 
     /// Sends all answers, then everything that waits in the hub.

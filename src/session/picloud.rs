@@ -40,11 +40,17 @@ impl Conversation for Subscribe {
         Ok(())
     }
 
-    fn message(&mut self, _line: &mut Line, payload: &[u8], _text: bool) -> Result<(), End> {
+    fn message(&mut self, line: &mut Line, payload: &[u8], _text: bool) -> Result<(), End> {
         match picloud::parse_ask(payload).map_err(|error| End::close(CLOSE_BAD_DATA, error))? {
             picloud::Ask::Subscribe(event) => {
                 check_length(&event)?;
                 if self.events.contains(&*event) {
+                    return Ok(());
+                }
+                if let Some(rights) = &line.rights
+                    && let Err(lacks) = rights.hear(&event)
+                {
+                    frame::text_with(&mut line.replies, |out| picloud::error(out, &event, &lacks.to_string()));
                     return Ok(());
                 }
                 if self.events.len() == MAX_SUBSCRIPTIONS {
@@ -96,8 +102,8 @@ impl Conversation for Publish {
             return Ok(()); // HTTP answers 400; PiCloud's socket has no answers, so it is ignored here
         }
         let name = message.event.clone();
-        if let Err(reason) = topics::publish(&self.hub, message.into_body()) {
-            frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &reason));
+        if let Err(reason) = topics::publish(&self.hub, line.rights.as_deref(), message.into_body()) {
+            frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &reason.to_string()));
         }
         Ok(())
     }

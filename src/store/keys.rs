@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db::Db;
 use super::time::{millis, moment};
@@ -58,12 +58,11 @@ impl Db {
         &self,
         minted: &Minted,
         name: &str,
+        rights: &Rights,
         created: SystemTime,
         expires: Option<SystemTime>,
     ) -> rusqlite::Result<()> {
-        const SQL: &str = "INSERT INTO keys (id, name, digest, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = params![minted.id.as_str(), name, minted.digest.0, millis(created), expires.map(millis)];
-        self.sql.execute(SQL, values).map(drop)
+        add(&self.sql, minted, name, rights, None, created, expires)
     }
 
     /// All keys, the oldest first, also those that open nothing any more. A row with an id that nobody could show is
@@ -122,6 +121,23 @@ impl Db {
     pub fn lost_keys(&self) -> rusqlite::Result<bool> {
         self.sql.query_row("SELECT EXISTS (SELECT 1 FROM facts WHERE name = ?1)", [LOST], |row| row.get(0))
     }
+}
+
+/// Keeps a new key; one of a server's agent opens nothing but that agent's part.
+pub(super) fn add(
+    sql: &Connection,
+    minted: &Minted,
+    name: &str,
+    rights: &Rights,
+    server_id: Option<&str>,
+    created: SystemTime,
+    expires: Option<SystemTime>,
+) -> rusqlite::Result<()> {
+    const SQL: &str = "INSERT INTO keys (id, name, digest, scopes, created, expires, server_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let (created, expires) = (millis(created), expires.map(millis));
+    let values = params![minted.id.as_str(), name, minted.digest.0, rights.kept(), created, expires, server_id];
+    sql.execute(SQL, values).map(drop)
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {

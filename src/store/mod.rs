@@ -5,7 +5,8 @@
 //! most once a minute: an SD card wears), and notices what `pinwire key` changes in the same file. What it has to write
 //! of those waits in the gate's table, one time per key, so there is no queue that could grow. Others' writes
 //! ([`Store::write`]) wait in a queue of [`WRITES`]; one more is refused. Who reads ([`Store::read`]) has a connection
-//! beside it and waits for no write.
+//! beside it and waits for no write. What servers hand over all the time ([`Store::keep`]) waits in memory and is written
+//! together: every `store.flush_interval`, when [`FLUSH_AT`] records wait, and at the end.
 //!
 //! **Noticing.** The kernel tells of writes to the database's files. SQLite writes its log first and publishes the
 //! commit afterwards in shared memory, of which nobody is told; so the thread looks when a file is closed, which a
@@ -13,16 +14,33 @@
 //! says whether there is anything new. After a write of our own the keys are read before it is answered: the gate knows
 //! what the caller knows.
 //!
-//! **A disk that fails** takes nothing away: the keys are in memory, and the log and `/health` say what is wrong.
+//! **A disk that fails** takes nothing away: the keys are in memory, records wait up to a bound (then the oldest go), a
+//! write says that it cannot be done, and the log, `/health` and an alert say what is wrong. Every few seconds it is
+//! tried again.
+//!
+//! **A damaged file** is set aside when the daemon starts. A small file is read whole then; of a large one the tables
+//! that say who may come in are, and the rest is when damage was met while it was used.
 
 mod alerts;
+mod audit;
+mod chores;
 mod clusters;
 mod db;
 mod error;
+mod facts;
+mod first_key;
+mod flush;
+mod kept;
 mod keys;
+mod logs;
+mod news;
 mod open;
+mod points;
+mod records;
+mod retention;
 mod schema;
 mod servers;
+mod shared;
 mod thread;
 mod time;
 mod turn;
@@ -31,7 +49,7 @@ mod watch;
 mod write;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,17 +57,22 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use rusqlite::{Connection, Transaction};
 
 use crate::auth::{Accounts, Keys};
+use crate::config;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
 pub use alerts::KeptAlert;
+pub use audit::{AuditBroken, AuditRecord};
 pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
+pub use logs::{KeptEvent, LogFilter};
+pub use points::{STEPS, Step};
+pub use records::{FLUSH_AT, Kept, KeptWhat, PENDING_BYTES};
 pub use servers::ServerNumber;
+use shared::Shared;
 use thread::Thread;
-use turn::Turn;
-use watch::{Bell, Watch};
+use watch::Watch;
 use write::Job;
 pub use write::{WRITE_LIMIT, WRITES};
 
@@ -78,18 +101,6 @@ pub struct Store {
     worker: Mutex<Option<Worker>>,
 }
 
-struct Shared {
-    /// What `health` is while nothing is wrong.
-    well: Health,
-    health: Mutex<Health>,
-    stopping: AtomicBool,
-    used: AtomicBool,
-    bell: Bell,
-    /// The thread's connection; others have it only where there can be no other.
-    db: Turn<Db>,
-    reader: Mutex<Option<Arc<Turn<Connection>>>>,
-}
-
 impl Store {
     /// Opens the database of `dir`, or one in memory, and knows its keys on return.
     ///
@@ -97,6 +108,14 @@ impl Store {
     /// A database of a newer version or of another program; no thread or descriptors to be had. A damaged one is set
     /// aside, and one that cannot be read or written is gone without: both are in the log.
     pub fn start(dir: Option<&Path>) -> Result<Store, OpenError> {
+        Store::start_with(dir, &config::Store::default())
+    }
+
+    /// The same, with its settings.
+    ///
+    /// # Errors
+    /// As [`Store::start`].
+    pub fn start_with(dir: Option<&Path>, settings: &config::Store) -> Result<Store, OpenError> {
         let no_thread =
             |error: std::io::Error| OpenError::Unusable(dir.unwrap_or(Path::new(db::FILE)).into(), error.to_string());
         let shared = Shared::new(dir)?;
@@ -114,7 +133,7 @@ impl Store {
         let (jobs, to_do) = bounded(WRITES);
         let accounts = Arc::new(Accounts::default());
         let gate = (Arc::clone(&keys), Arc::clone(&accounts));
-        let mut thread = Thread::new(dir, gate, Arc::clone(&shared), watch, to_do);
+        let mut thread = Thread::new(dir, gate, Arc::clone(&shared), watch, to_do, settings.clone());
         thread.load();
         let worker = Worker::spawn("store", move || thread.run()).map_err(no_thread)?;
         Ok(Store { keys, accounts, shared, jobs, worker: Mutex::new(Some(worker)) })
@@ -131,7 +150,7 @@ impl Store {
     }
 
     pub fn health(&self) -> Health {
-        self.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.told_health()
     }
 
     /// Changes the database in a transaction of its own, on the store's thread, and returns once that is on the disk
@@ -170,7 +189,7 @@ impl Store {
         }
     }
 
-    /// Writes what waits and closes the database, within `limit`.
+    /// Writes what waits, closes the database and tells who wants to know, each within `limit`.
     pub fn stop(&self, limit: Duration) {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.bell.ring();
@@ -178,6 +197,7 @@ impl Store {
         if let Some(worker) = worker {
             worker.join(limit);
         }
+        self.shared.news.stop(limit);
     }
 }
 
@@ -187,75 +207,40 @@ fn at_once<T>(sql: &Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<
     Ok(f(&reading)?)
 }
 
-impl Shared {
-    fn new(dir: Option<&Path>) -> Result<Arc<Shared>, OpenError> {
-        let well = open::health(dir);
-        let bell = Bell::new();
-        let bell = bell.map_err(|error| OpenError::Unusable(db::FILE.into(), error.to_string()))?;
-        let (stopping, used) = (AtomicBool::new(false), AtomicBool::new(false));
-        let health = Mutex::new(well.clone());
-        let mut shared =
-            Shared { well, health, stopping, used, bell, db: Turn::new(Db::in_memory()?), reader: Mutex::default() };
-        if let Some(dir) = dir {
-            shared.db = Turn::new(open::open(dir, &shared)?);
-        }
-        shared.open_reader();
-        Ok(Arc::new(shared))
-    }
-
-    /// Gives those who read a connection of their own, where there can be one.
-    fn open_reader(&self) {
-        let db = self.db.wait();
-        let reader = match db.reader() {
-            Ok(reader) => reader.map(|sql| Arc::new(Turn::new(sql))),
-            Err(error) => {
-                log::warn!("store: '{}' is read and written by turns: {error}", db.path().display());
-                None
-            }
-        };
-        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
-    }
-
-    fn degrade(&self, reason: String) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = !matches!(&*health, Health::Degraded(known) if *known == reason);
-        *health = Health::Degraded(reason.clone());
-        drop(health);
-        if changed {
-            log::error!("store: {reason}");
-        }
-    }
-
-    /// What is wrong, or nothing.
-    fn reason(&self) -> String {
-        match &*self.health.lock().unwrap_or_else(PoisonError::into_inner) {
-            Health::Degraded(why) => why.clone(),
-            Health::None | Health::Ok => String::new(),
-        }
-    }
-
-    fn recover(&self) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *health, self.well.clone()) != self.well {
-            drop(health);
-            log::info!("store: the database works again");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
     use crate::auth::mint;
+    use crate::types::fleet::{Server, ServerStatus};
 
-    const LIMIT: Duration = Duration::from_secs(5);
+    pub const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A server for the table.
+    pub fn server(id: &str) -> Server {
+        let at = std::time::SystemTime::UNIX_EPOCH;
+        Server {
+            id: id.into(),
+            owner: None,
+            name: id.into(),
+            host: None,
+            port: None,
+            metadata: None,
+            status: ServerStatus::Unknown,
+            health: crate::types::fleet::Health::Healthy,
+            last_seen: None,
+            created_at: at,
+            updated_at: at,
+        }
+    }
 
     #[test]
     fn without_a_directory_everything_works_and_no_key_closes_the_door() {
         let store = Store::start(None).expect("starts");
-        let fact = |sql: &Connection| sql.query_row("SELECT value FROM facts", [], |row| row.get::<_, String>(0));
+        let fact = |sql: &Connection| {
+            sql.query_row("SELECT value FROM facts WHERE name = 'a'", [], |row| row.get::<_, String>(0))
+        };
         let insert = "INSERT INTO facts (name, value) VALUES ('a', 'b')";
         assert_eq!(store.write(|sql| sql.execute(insert, [])), Ok(1));
         assert!(matches!(store.write(|sql| sql.execute(insert, [])), Err(StoreError::Conflict(_))));
@@ -295,7 +280,8 @@ mod tests {
             drop(wait.0);
         });
         store.stop(LIMIT);
-        let count = |sql: &Connection| sql.query_row("SELECT count(*) FROM facts", [], |row| row.get::<_, i64>(0));
+        let query = "SELECT count(*) FROM facts WHERE name = 'never'";
+        let count = |sql: &Connection| sql.query_row(query, [], |row| row.get::<_, i64>(0));
         assert_eq!(store.read(count), Ok(0));
     }
 }

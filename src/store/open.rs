@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::db::{self, Db, OpenError};
-use super::{Health, Shared};
+use super::shared::Shared;
 use crate::rt::clock;
 
 /// Opens the database of `dir`; what is wrong with it is in `shared`'s health and the log.
@@ -40,9 +40,4 @@ pub(super) fn open(dir: &Path, shared: &Shared) -> Result<Db, OpenError> {
     };
     shared.degrade(format!("{why}; nothing is kept, and the keys made by then are known once it can be used"));
     Db::nothing(dir)
-}
-
-/// How a store begins whose database is to be in `dir`.
-pub(super) fn health(dir: Option<&Path>) -> Health {
-    dir.map_or(Health::None, |_| Health::Ok)
 }

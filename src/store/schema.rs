@@ -64,11 +64,12 @@ const MIGRATIONS: [&str; 2] = [
          step INTEGER NOT NULL,
          at INTEGER NOT NULL,
          samples INTEGER NOT NULL,
-         cpu REAL,
-         memory REAL,
-         disk REAL,
-         temperature REAL,
-         load_1m REAL,
+         -- These five in hundredths, which is small in the file.
+         cpu INTEGER,
+         memory INTEGER,
+         disk INTEGER,
+         temperature INTEGER,
+         load_1m INTEGER,
          sent INTEGER,
          received INTEGER,
          PRIMARY KEY (server, step, at)
@@ -83,6 +84,7 @@ const MIGRATIONS: [&str; 2] = [
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE logs (
          number INTEGER PRIMARY KEY,
+         id TEXT NOT NULL,
          server INTEGER NOT NULL,
          at INTEGER NOT NULL,
          level TEXT NOT NULL,

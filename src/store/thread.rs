@@ -8,12 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 
+use super::chores::Chores;
 use super::db::Db;
 use super::keys::Key;
+use super::shared::Shared;
 use super::watch::Watch;
 use super::write::{Attempt, Job};
-use super::{Shared, StoreError, WRITE_INTERVAL};
+use super::{StoreError, WRITE_INTERVAL};
 use crate::auth::{Accounts, KeyId, Keys};
+use crate::config;
 use crate::rt::clock;
 use crate::rt::worker::die;
 
@@ -21,13 +24,13 @@ use crate::rt::worker::die;
 const THREAD_BUSY_LIMIT: Duration = Duration::from_millis(200);
 
 /// When uses of keys are written again that another process kept from the database.
-const BUSY_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const BUSY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// When a write that somebody waits for is tried again that another process kept from the database.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// How often a database that cannot be written is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// From the last write to the database's files to the last look at it.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -37,7 +40,11 @@ pub(super) struct Thread {
     dir: Option<PathBuf>,
     keys: Arc<Keys>,
     accounts: Arc<Accounts>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) settings: config::Store,
+    /// Whether the database is one that can be written at all.
+    pub(super) writable: bool,
+    pub(super) chores: Chores,
     watch: Watch,
     jobs: Receiver<Box<dyn Job>>,
     /// The write that another process kept from the database.
@@ -67,13 +74,18 @@ impl Thread {
         shared: Arc<Shared>,
         watch: Watch,
         jobs: Receiver<Box<dyn Job>>,
+        settings: config::Store,
     ) -> Thread {
-        let retry_at = (!shared.db.wait().is_writable()).then(|| clock::now() + RETRY_INTERVAL);
+        let writable = shared.db.wait().is_writable();
+        let retry_at = (!writable).then(|| clock::now() + RETRY_INTERVAL);
         Thread {
             dir: dir.map(Path::to_owned),
             keys,
             accounts,
             shared,
+            settings,
+            writable,
+            chores: Chores::default(),
             watch,
             jobs,
             delayed: None,
@@ -90,20 +102,26 @@ impl Thread {
 
     pub(super) fn run(mut self) {
         self.bound_waits();
+        self.tidy_up();
         loop {
             let stopping = self.shared.stopping.load(Ordering::Acquire);
             self.do_jobs();
             if stopping {
+                self.flush();
                 self.note_uses();
                 return;
             }
             let now = clock::now();
-            if self.shared.used.swap(false, Ordering::AcqRel) && self.shared.db.wait().is_writable() {
+            if self.shared.used.swap(false, Ordering::AcqRel) && self.writable {
                 self.write_at = self.write_at.or(Some(self.written.map_or(now, |at| at + WRITE_INTERVAL)));
             }
             if self.write_at.is_some_and(|at| at <= now) {
                 self.note_uses();
             }
+            if self.flush_at().is_some_and(|at| at <= now) {
+                self.flush();
+            }
+            self.go_on();
             if self.look_at.is_some_and(|at| at <= now) {
                 self.look_at = None;
                 self.look();
@@ -113,8 +131,7 @@ impl Thread {
             }
             let wall = clock::wall();
             self.keys.turn_out(wall);
-            let limit = [self.write_at, self.look_at, self.again_at, self.retry_at].into_iter().flatten().min();
-            let limit = limit.map(|at| at.saturating_duration_since(clock::now()));
+            let limit = self.next().map(|at| at.saturating_duration_since(clock::now()));
             let alarm = self.watch.set_alarm(self.keys.next_expiry(wall));
             match alarm.and_then(|()| self.watch.wait(limit)) {
                 Ok(woken) if woken.touched => {
@@ -131,6 +148,15 @@ impl Thread {
         }
     }
 
+    /// When there is something to do that nobody rings for.
+    fn next(&self) -> Option<Instant> {
+        let at_once = self.chores.is_busy().then(clock::now);
+        [self.write_at, self.look_at, self.again_at, self.retry_at, self.flush_at(), at_once]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
     fn bound_waits(&self) {
         if let Err(error) = self.shared.db.wait().wait_at_most(THREAD_BUSY_LIMIT) {
             log::warn!("store: the wait for other processes cannot be bounded: {error}");
@@ -138,12 +164,12 @@ impl Thread {
     }
 
     /// Does the writes that wait, in their order.
-    fn do_jobs(&mut self) {
+    pub(super) fn do_jobs(&mut self) {
         self.again_at = None;
         while let Some(mut job) = self.delayed.take().or_else(|| self.jobs.try_recv().ok()) {
             let attempt = {
                 let mut db = self.shared.db.wait();
-                match db.is_writable() {
+                match self.writable {
                     true => job.attempt(Ok(&mut db.sql)),
                     false => job.attempt(Err(StoreError::Unwritable(self.shared.reason()))),
                 }
@@ -209,28 +235,35 @@ impl Thread {
         self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys and users known so far stay in force"));
     }
 
-    /// A write has been done.
-    fn works(&mut self) {
+    /// A write has been done. What failed before has to be made up for by its own kind: a small one may find room where
+    /// a batch does not.
+    pub(super) fn works(&mut self) {
+        if self.chores.batch_failed || !self.unwritten.is_empty() {
+            return;
+        }
         self.retry_at = None;
         self.shared.recover();
     }
 
     /// A write could not be done.
-    fn fails(&mut self, why: &str) {
-        let db = self.shared.db.wait();
+    pub(super) fn fails(&mut self, why: &str) {
         // What is not meant to be written is known to be so.
-        if db.is_writable() {
-            let path = db.path().display();
+        if self.writable {
+            let path = self.shared.db.wait().path().display().to_string();
             self.shared.degrade(format!("'{path}' cannot be written: {why}; what is new is kept in memory"));
         }
-        drop(db);
         self.retry_at = self.retry_at.or(Some(clock::now() + RETRY_INTERVAL));
     }
 
     /// Sees whether the database can be written again.
     fn retry(&mut self) {
         self.retry_at = Some(clock::now() + RETRY_INTERVAL);
-        if !self.shared.db.wait().is_writable() && !self.reopen() {
+        self.tell_dropped();
+        if !self.writable && !self.reopen() {
+            return;
+        }
+        if self.chores.batch_failed {
+            self.flush();
             return;
         }
         let probe = self.shared.db.wait().probe(clock::wall());
@@ -245,7 +278,8 @@ impl Thread {
         let Some(dir) = &self.dir else { return false };
         let Ok(db) = Db::open(dir) else { return false };
         let was_file = std::mem::replace(&mut *self.shared.db.wait(), db).is_file();
-        self.shared.open_reader();
+        self.writable = true;
+        self.shared.opened();
         self.bound_waits();
         if !was_file {
             self.watch.begin(dir);
@@ -257,9 +291,7 @@ impl Thread {
     /// Writes the uses that are not written; later once more if that fails.
     fn note_uses(&mut self) {
         self.write_at = None;
-        let shared = Arc::clone(&self.shared);
-        let mut db = shared.db.wait();
-        if !db.is_writable() {
+        if !self.writable {
             return;
         }
         self.unwritten.extend(self.keys.take_used());
@@ -268,8 +300,7 @@ impl Thread {
         }
         let now = clock::now();
         self.written = Some(now);
-        let noted = db.note_uses(self.unwritten.iter().map(|(id, at)| (*id, *at)));
-        drop(db);
+        let noted = self.shared.db.wait().note_uses(self.unwritten.iter().map(|(id, at)| (*id, *at)));
         match noted {
             Ok(()) => {
                 self.unwritten.clear();

@@ -3,12 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 mod agent;
+mod audit;
 mod cluster;
 mod order;
 mod record;
 mod sample;
 
 pub use agent::AgentInfo;
+pub use audit::{AuditEntry, AuditPhase};
 pub use cluster::{Cluster, ClusterState, ClusterStatus, ClusterWish, Node, NodeFacts, NodeRole, NodeWish};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};

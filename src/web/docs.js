@@ -37,20 +37,32 @@ function prose(text = '') {
 
 /** A value that fits the schema, for people to look at. */
 function example(schema) {
-  const { example: given, type, enum: values, properties, additionalProperties: others } = resolved(schema);
+  const { example: given, type, format, enum: values, properties, additionalProperties: others, items, minItems, anyOf } = resolved(schema);
   if (given !== undefined) return given;
   if (values) return values[0];
+  if (anyOf) return example(anyOf[0]);
   switch (type) {
     case 'object': {
       const members = Object.entries(properties ?? {}).map(([name, member]) => [name, example(member)]);
       return Object.fromEntries(others?.type || others?.$ref ? [...members, ['…', example(others)]] : members);
     }
-    case 'array': return [];
+    case 'array': return Array.from({ length: minItems ?? 1 }, () => example(items));
     case 'number': return 0.5;
     case 'integer': return 1;
     case 'boolean': return false;
-    default: return '…';
+    default: return { 'date-time': '2026-03-02T08:15:30Z', uuid: '0c9b1a52-6a3e-4f0e-9d9b-3f0a1f0f6f01', email: 'ada@example.org' }[format] ?? '…';
   }
+}
+
+/** What a value is, in words. */
+function kindOf(schema) {
+  const { type, format, enum: values, nullable, minimum, maximum, minLength, maxLength, items, anyOf } = resolved(schema);
+  if (anyOf) return anyOf.map(kindOf).join(', or ');
+  if (items) return `array of ${kindOf(items)}${nullable ? ' or null' : ''}`;
+  const range = [minimum === undefined ? '' : `from ${minimum}`, maximum === undefined ? '' : `to ${maximum}`,
+    minLength === undefined ? '' : `from ${minLength} characters`, maxLength === undefined ? '' : `to ${maxLength} characters`].filter(Boolean);
+  return [values ? values.filter((value) => value !== null || values.length === 1).map((value) => JSON.stringify(value)).join(', ') : format ?? type,
+    ...range, nullable && !(values?.length === 1) ? 'or null' : ''].filter(Boolean).join(' ');
 }
 
 function table(head, rows) {
@@ -60,15 +72,14 @@ function table(head, rows) {
       element('td', {}, ...(typeof cell === 'string' ? inline(cell) : [cell])))))));
 }
 
-/** The members of an object's schema, nested ones with dotted names. */
+/** The members of an object's schema, nested ones with dotted names, those of a list's elements with brackets. */
 function members(schema, prefix = '') {
-  const { properties = {}, required = [] } = resolved(schema);
+  const { properties = {}, required = [], items, anyOf } = resolved(schema);
+  if (items) return members(items, `${prefix.replace(/\.$/, '')}[].`);
+  if (anyOf) return anyOf.flatMap((one) => members(one, prefix));
   return Object.entries(properties).flatMap(([name, member]) => {
-    const { type, nullable, enum: values, description = '', minimum, maximum } = resolved(member);
-    const range = [minimum === undefined ? '' : `from ${minimum}`, maximum === undefined ? '' : `to ${maximum}`].filter(Boolean);
-    const kind = [values ? values.filter((value) => value !== null || values.length === 1).map((value) => JSON.stringify(value)).join(', ') : type,
-      ...range, nullable && !(values?.length === 1) ? 'or null' : ''].filter(Boolean).join(' ');
-    const row = [element('code', { text: prefix + name }), kind, required.includes(name) ? 'always' : 'optional', description];
+    const { description = '' } = resolved(member);
+    const row = [element('code', { text: prefix + name }), kindOf(member), required.includes(name) ? 'always' : 'optional', description];
     return [row, ...members(member, `${prefix}${name}.`)];
   });
 }
@@ -93,11 +104,11 @@ function curl(method, path, operation, parameters) {
   if ((operation.security ?? api.security).length) parts.push('-H "X-API-Key: $KEY"');
   let url = new URL(path.slice(1), new URL('./', location.href)).href.replaceAll('%7B', '{').replaceAll('%7D', '}');
   for (const { name, in: place, example: value } of parameters) {
-    if (place === 'path') url = url.replace(`{${name}}`, value);
+    if (place === 'path') url = url.replace(`{${name}}`, value ?? 'ID');
     if (place === 'header' && value) parts.push(`-H '${name}: ${value}'`);
   }
   const sent = operation.requestBody?.content['application/json'];
-  if (sent) parts.push(`-H 'Content-Type: application/json' -d '${JSON.stringify(sent.example)}'`);
+  if (sent) parts.push(`-H 'Content-Type: application/json' -d '${JSON.stringify(sent.example ?? example(sent.schema))}'`);
   return [...parts, url].join(' ');
 }
 
@@ -113,7 +124,8 @@ function operation(path, method, what, shared) {
     element('pre', { tabindex: 0, text: curl(method, path, what, parameters) }),
     ...(parameters.length ? [element('h3', { text: 'Parameters' }),
       table(['Name', 'In', '', 'Meaning'], parameters.map((parameter) => [element('code', { text: parameter.name }),
-        parameter.in, parameter.required ? 'always' : 'optional', parameter.description ?? '']))] : []),
+        parameter.in, parameter.required ? 'always' : 'optional',
+        [parameter.description, kindOf(parameter.schema) === 'string' ? '' : `(${kindOf(parameter.schema)})`].filter(Boolean).join(' ')]))] : []),
     ...(what.requestBody ? [element('h3', { text: 'Body' }), ...body(what.requestBody.content)] : []),
     ...Object.entries(what.responses).flatMap(([status, response]) => {
       const { description, content } = resolved(response);

@@ -10,5 +10,3 @@ pub const STYLE: &str = include_str!("style.css");
 pub const DOCS: &str = include_str!("docs.html");
 /// Renders the description.
 pub const DOCS_SCRIPT: &str = include_str!("docs.js");
-/// The API's description for machines (OpenAPI 3.0).
-pub const OPENAPI: &str = include_str!("openapi.json");

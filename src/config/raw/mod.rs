@@ -3,11 +3,13 @@
 //! This folder and `wire` are the only places that derive serialisation. The small types in `values`
 //! read one value each and say in plain words what to write instead of a value of the wrong kind.
 
+mod agent;
 mod alerts;
 mod commands;
 mod gpio;
 mod values;
 
+pub(super) use agent::{Agent, HubProtocol};
 pub(super) use alerts::Alerts;
 pub(super) use commands::{Commands, Docker, Kind, Param, Template};
 pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, SysfsBias};
@@ -37,10 +39,12 @@ pub(super) struct File {
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub mdns: Mdns,
+    pub store: Store,
     pub alerts: Alerts,
     pub commands: Commands,
     pub docker: Docker,
     pub hub: Hub,
+    pub agent: Agent,
 }
 
 #[derive(Default, Deserialize)]
@@ -49,6 +53,10 @@ pub(super) struct Auth {
     /// Text, not an enum: serde's error would print a key written here by mistake.
     pub mode: Option<String>,
     pub api_key_file: Option<PathBuf>,
+    pub first_key_file: Option<PathBuf>,
+    pub open_registration: Option<bool>,
+    pub access_token_life: Option<Period>,
+    pub refresh_token_life: Option<Period>,
 }
 
 #[derive(Default, Deserialize)]
@@ -127,6 +135,7 @@ pub(super) struct Mdns {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Hub {
     pub own_server: Option<bool>,
+    pub auth_deadline: Option<Period>,
     pub agent_silence: Option<Period>,
     pub message_bytes: Option<Count>,
     pub invalid_messages: Option<Count>,
@@ -135,4 +144,11 @@ pub(super) struct Hub {
     pub orders_per_server: Option<Count>,
     pub orders: Option<Count>,
     pub servers: Option<Count>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Store {
+    pub flush_interval: Option<Period>,
+    pub max_mib: Option<Count>,
 }

@@ -6,6 +6,7 @@
 mod accounts;
 mod alerts;
 mod clusters;
+mod desk;
 mod keys;
 mod logs;
 mod metrics;
@@ -13,10 +14,16 @@ mod nodes;
 mod orders;
 mod servers;
 
+use std::time::Duration;
+
+use tiny_http::Method;
+
 use super::{Asked, Reply, Rooms};
-use crate::auth::{Badge, Principal};
+use crate::auth::{Badge, Principal, Refused};
+use crate::store::StoreError;
 use crate::types::rights::Verb;
-use crate::wire::chatops::rest;
+use crate::types::token::TokenKind;
+use crate::wire::chatops::rest::{self, Invalid};
 
 const PREFIX: &str = "/api/v1/";
 
@@ -52,24 +59,51 @@ fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
         let open = gate.is_open() && !(gate.is_undecided() && accounts.guarded());
         return if open { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
     };
-    if let Some(user) = accounts.token(shown) {
-        return Ok(user);
-    }
-    if let Some(agent) = gate.agent(shown) {
-        return Ok(Principal::Agent { key: agent.key, server_id: agent.server_id.as_ref().to_owned() });
-    }
-    match gate.recognise(shown).ok_or_else(unknown)? {
-        badge @ Badge::Stored(id) => Ok(Principal::Operator { key: Some(id), rights: gate.rights(badge) }),
-        Badge::Anybody | Badge::Configured => Ok(Principal::Operator { key: None, rights: None }),
+    let peer = asked.peer.ip();
+    let known = || match accounts.bearer(TokenKind::Access, shown) {
+        Ok(bearer) => Some(Ok(bearer.principal())),
+        // An honest client's token expires: that is no attempt at anything.
+        Err(denied) if denied.is_ours() => Some(Err(unknown())),
+        Err(_) => None,
+    };
+    let agents = || {
+        let agent = gate.agent(shown)?;
+        Some(Ok(Principal::Agent { key: agent.key, server_id: agent.server_id.as_ref().to_owned() }))
+    };
+    let others = || {
+        Some(match gate.recognise(peer, shown)? {
+            badge @ Badge::Stored(id) => {
+                within_scope(asked, Principal::Operator { key: Some(id), rights: gate.rights(badge) })
+            }
+            Badge::Anybody | Badge::Configured => Ok(Principal::Operator { key: None, rights: None }),
+        })
+    };
+    match gate.attempt(peer, known().or_else(agents).or_else(others)) {
+        Ok(known) => known,
+        Err(Refused::Wrong) => Err(unknown()),
+        Err(Refused::Slowed(wait)) => Err(slowed(&Refused::wait_text(wait), wait)),
     }
 }
 
-/// Whether the key that was shown allows this.
+/// The 429 of who has to wait.
+fn slowed(text: &str, wait: Duration) -> Reply {
+    detail(429, text).with("Retry-After", Refused::wait_seconds(wait).to_string())
+}
+
+/// Whether a key's scopes allow what is asked here: commands and containers each need their own verb, and to find the
+/// server for one either will do; everything else is administration.
 ///
 /// # Errors
 /// The 403, which names the scope that is missing.
-fn need(who: &Principal, verb: Verb) -> Result<(), Reply> {
-    who.verb(verb).map_err(|lacks| detail(403, &lacks.to_string()))
+fn within_scope(asked: &Asked, who: Principal) -> Result<Principal, Reply> {
+    let path = asked.path.strip_prefix(PREFIX).unwrap_or_default();
+    let allowed = match path.split('/').next().unwrap_or_default() {
+        "commands" => who.verb(Verb::Command),
+        "docker" => who.verb(Verb::Docker),
+        "servers" if asked.method == Method::Get => who.verb(Verb::Command).or_else(|_| who.verb(Verb::Docker)),
+        _ => who.verb(Verb::Admin),
+    };
+    allowed.map(|()| who).map_err(|lacks| detail(403, &lacks.to_string()))
 }
 
 fn unknown() -> Reply {
@@ -80,8 +114,31 @@ fn not_found() -> Reply {
     detail(404, "Not Found")
 }
 
+/// What the store could not do.
+fn not_stored(error: &StoreError) -> Reply {
+    let status = match error {
+        StoreError::Busy => 503,
+        StoreError::Unwritable(_) => 507,
+        StoreError::Conflict(_) => 409,
+        StoreError::Sql(_) => 500,
+    };
+    detail(status, &error.to_string())
+}
+
 fn detail(status: u16, text: &str) -> Reply {
+    told(status, |out| rest::detail(out, text))
+}
+
+fn told(status: u16, write: impl FnOnce(&mut Vec<u8>)) -> Reply {
     let mut body = Vec::new();
-    rest::detail(&mut body, text);
+    write(&mut body);
     Reply::json(status, body)
+}
+
+fn invalid(invalid: Invalid) -> Reply {
+    told(422, |out| invalid.write(out))
+}
+
+fn only(allowed: &'static str) -> Reply {
+    detail(405, "Method Not Allowed").with("Allow", allowed)
 }

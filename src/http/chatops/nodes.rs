@@ -40,7 +40,7 @@ fn node(rooms: &Rooms, asked: &Asked, id: &str, parts: &[&str]) -> Reply {
         }),
         (Method::Delete, []) => done(rooms.nodes.remove_node(id)),
         (_, []) => one(asked, 200, &known),
-        (_, ["gpio"]) if known.id == OWN => lines(rooms),
+        (_, ["gpio"]) if known.id == OWN => lines(rooms, asked),
         (_, ["gpio"]) => error(501, "only this device's own lines are listed here; ask the other device itself"),
         _ => error(501, NO_KUBERNETES),
     }
@@ -50,8 +50,8 @@ pub fn one(asked: &Asked, status: u16, node: &Node) -> Reply {
     json(status, |out| wire::enveloped(out, envelope(asked), |out| wire::node(out, node)))
 }
 
-fn lines(rooms: &Rooms) -> Reply {
-    match gpio::report_all(&rooms.desk.gpio) {
+fn lines(rooms: &Rooms, asked: &Asked) -> Reply {
+    match gpio::report_all(&rooms.desk.gpio, &asked.caller()) {
         Ok(lines) => {
             let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
             json(200, |out| wire::lines(out, OWN, &lines))

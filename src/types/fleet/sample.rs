@@ -160,6 +160,24 @@ pub struct Point {
     pub bytes_received: Option<u64>,
 }
 
+impl Point {
+    /// One sample as a point; `received` is when the hub got it, for samples that do not say when they were taken.
+    pub fn of(sample: &Sample, received: SystemTime) -> Point {
+        let traffic = sample.traffic();
+        Point {
+            at: sample.at.unwrap_or(received),
+            samples: 1,
+            cpu_percent: sample.cpu.percent,
+            memory_percent: sample.memory.percent(),
+            disk_percent: sample.main_disk().and_then(|disk| disk.space.percent()),
+            temperature_celsius: sample.temperature_celsius,
+            load_1m: sample.load.map(|load| load[0]),
+            bytes_sent: traffic.bytes_sent,
+            bytes_received: traffic.bytes_received,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

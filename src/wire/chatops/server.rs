@@ -1,9 +1,16 @@
 //! What a hub tells an agent, in the form it speaks.
 
-use super::read::Fault;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::super::picloud::string;
+use super::read::{Fault, head};
 use super::write::Object;
-use super::{INVALID_MESSAGE, NoAuth};
-use crate::types::fleet::{ContainerAction, Order, Protocol};
+use super::{INVALID_MESSAGE, NoAuth, limit};
+use crate::types::fleet::{ContainerAction, Issuer, Order, Protocol};
 
 impl NoAuth {
     /// The reason for the Close frame (code 1008), in the words of ChatOps' code.
@@ -15,16 +22,42 @@ impl NoAuth {
     }
 }
 
-/// Appends the answer to a good key.
-pub fn auth_success(out: &mut Vec<u8>, server_id: &str) {
+/// Appends the proof that the hub knows the key an agent named.
+pub fn proof(out: &mut Vec<u8>, proof: &[u8]) {
+    Object::typed(out, "proof").text("proof", &URL_SAFE_NO_PAD.encode(proof)).close();
+}
+
+/// Appends the answer to a good key. `streams`: how far those of the agent's streams are kept that the hub knows; for
+/// agents that named any.
+pub fn auth_success(out: &mut Vec<u8>, server_id: &str, streams: Option<&[(Arc<str>, u64)]>) {
     let object = Object::typed(out, "auth_success").text("server_id", server_id);
-    object.text("message", "Connected successfully").close();
+    let object = object.text("message", "Connected successfully");
+    let Some(streams) = streams else { return object.close() };
+    object.with("streams", |out| positions(out, streams)).close();
+}
+
+fn positions(out: &mut Vec<u8>, streams: &[(Arc<str>, u64)]) {
+    out.push(b'{');
+    for (number, (stream, seq)) in streams.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        string(out, stream);
+        out.push(b':');
+        out.extend(seq.to_string().as_bytes());
+    }
+    out.push(b'}');
 }
 
 /// Appends the acknowledgement every metrics message gets, in both forms: ChatOps' agent waits for it, others may
-/// ignore it.
-pub fn metrics_received(out: &mut Vec<u8>) {
-    Object::typed(out, "metrics_received").text("status", "ok").close();
+/// ignore it. `seq`: the sample's number, if it had one.
+pub fn metrics_received(out: &mut Vec<u8>, seq: Option<u64>) {
+    Object::typed(out, "metrics_received").text("status", "ok").shown_if("seq", seq).close();
+}
+
+/// Appends the news that everything of a stream up to this number outlives the hub.
+pub fn stored(out: &mut Vec<u8>, stream: &str, seq: u64) {
+    Object::typed(out, "stored").text("stream", stream).shown("seq", seq).close();
 }
 
 /// Appends the answer to `ping`.
@@ -42,33 +75,63 @@ pub fn invalid(out: &mut Vec<u8>, fault: &Fault) {
     Object::typed(out, "error").text("message", INVALID_MESSAGE).text("detail", &fault.to_string()).close();
 }
 
-/// Appends an order, in one form only: in both, an agent that knows both would run it twice. The id stands under
-/// the names of both forms.
-pub fn order(out: &mut Vec<u8>, protocol: Protocol, id: &str, order: &Order) {
-    match protocol {
-        Protocol::Documented => documented(out, id, order),
-        Protocol::Code => code(out, id, order),
-    }
+/// What an agent of this program is told beside an order: who gives it, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    pub issuer: &'a Issuer,
+    pub timeout: Duration,
 }
 
-fn documented(out: &mut Vec<u8>, id: &str, order: &Order) {
-    let open = |out, kind| Object::typed(out, kind).text("command_id", id);
+/// Appends an order, in one form only: in both, an agent that knows both would run it twice. The id stands under
+/// the names of both forms.
+pub fn order(out: &mut Vec<u8>, protocol: Protocol, id: &str, order: &Order, terms: Option<Terms<'_>>) {
+    let object = match protocol {
+        Protocol::Documented => documented(out, id, order),
+        Protocol::Code => code(out, id, order),
+    };
+    // The `timeout` of a container's stop is how long the container has.
+    let is_command = matches!(order, Order::Command { .. });
+    let object = object.shown_if("timeout", terms.filter(|_| is_command).map(|terms| seconds(terms.timeout)));
+    issued_by(object, terms.map(|terms| terms.issuer)).close();
+}
+
+/// Appends a request in Endrpi's form to the agent's device.
+pub fn action(out: &mut Vec<u8>, id: &str, request: &str, terms: Terms<'_>) {
+    let object = Object::typed(out, "action").text("command_id", id).raw("request", request);
+    issued_by(object.shown("timeout", seconds(terms.timeout)), Some(terms.issuer)).close();
+}
+
+fn issued_by<'o>(object: Object<'o>, issuer: Option<&Issuer>) -> Object<'o> {
+    let Some(Issuer { who, id, from }) = issuer else { return object };
+    let who = head(who, limit::NAME_BYTES);
+    object.object("issued_by", |object| object.text("who", who).text_if("id", id.as_deref()).text("from", from))
+}
+
+/// Whole seconds, at least one.
+fn seconds(timeout: Duration) -> u64 {
+    timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0)).max(1)
+}
+
+fn documented<'o>(out: &'o mut Vec<u8>, id: &str, order: &Order) -> Object<'o> {
+    fn open<'o>(out: &'o mut Vec<u8>, kind: &str, id: &str) -> Object<'o> {
+        Object::typed(out, kind).text("command_id", id)
+    }
     let object = match order {
-        Order::Command { command } => open(out, "command").text("command", command),
-        Order::Container { action, container_id, timeout } => open(out, "docker_command")
+        Order::Command { command } => open(out, "command", id).text("command", command),
+        Order::Container { action, container_id, timeout } => open(out, "docker_command", id)
             .text("action", action.as_str())
             .text("container_id", container_id)
             .shown_if("timeout", *timeout),
         // The documentation has no such action; an agent that does not know it says so.
-        Order::ContainerLogs { container_id, tail } => open(out, "docker_command")
+        Order::ContainerLogs { container_id, tail } => open(out, "docker_command", id)
             .text("action", super::LOGS_ACTION)
             .text("container_id", container_id)
             .shown("tail", tail),
     };
-    object.text("request_id", id).close();
+    object.text("request_id", id)
 }
 
-fn code(out: &mut Vec<u8>, id: &str, order: &Order) {
+fn code<'o>(out: &'o mut Vec<u8>, id: &str, order: &Order) -> Object<'o> {
     let object = match order {
         Order::Command { command } => Object::typed(out, "execute_command").text("command", command),
         Order::Container { action, container_id, timeout } => {
@@ -83,7 +146,7 @@ fn code(out: &mut Vec<u8>, id: &str, order: &Order) {
             Object::typed(out, "get_container_logs").text("container_id", container_id).shown("tail", tail)
         }
     };
-    object.text("request_id", id).text("command_id", id).close();
+    object.text("request_id", id).text("command_id", id)
 }
 
 #[cfg(test)]
@@ -96,10 +159,10 @@ mod tests {
     #[test]
     fn frames_are_those_of_the_documentation() {
         assert_eq!(
-            written(|out| auth_success(out, "uuid")),
+            written(|out| auth_success(out, "uuid", None)),
             r#"{"type":"auth_success","server_id":"uuid","message":"Connected successfully"}"#
         );
-        assert_eq!(written(metrics_received), r#"{"type":"metrics_received","status":"ok"}"#);
+        assert_eq!(written(|out| metrics_received(out, None)), r#"{"type":"metrics_received","status":"ok"}"#);
         assert_eq!(written(pong), r#"{"type":"pong"}"#);
         assert_eq!(
             written(|out| error(out, super::super::INVALID_KEY)),
@@ -152,7 +215,7 @@ mod tests {
             (Protocol::Code, logs, format!(r#"{{"type":"get_container_logs","container_id":"web","tail":500,{ids}"#)),
         ];
         for (protocol, asked, expected) in table {
-            assert_eq!(written(|out| order(out, protocol, ID, &asked)), expected);
+            assert_eq!(written(|out| order(out, protocol, ID, &asked, None)), expected);
             // The other end reads it back.
             let heard = super::super::client::parse(expected.as_bytes());
             let told = super::super::client::Told::Order { id: ID.into(), protocol, order: asked };

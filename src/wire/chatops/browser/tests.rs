@@ -50,7 +50,7 @@ fn pushes_have_the_documented_members() {
     };
     assert_eq!(
         written(|out| log(out, &entry, AT)),
-        r#"{"type":"log","data":{"level":"info","message":"Log message","timestamp":"1970-01-01T00:00:00Z","source":"agent","component":null,"extra_data":null,"id":"i","server_id":"s"},"timestamp":"1970-01-01T00:00:00Z"}"#
+        r#"{"type":"log","data":{"level":"INFO","message":"Log message","timestamp":"1970-01-01T00:00:00Z","source":"agent","component":null,"extra_data":null,"id":"i","server_id":"s"},"timestamp":"1970-01-01T00:00:00Z"}"#
     );
     let high = Alert {
         cause: None,

@@ -15,7 +15,8 @@ fn what_this_agent_says_is_what_the_hub_hears() {
         let Said::Metrics(heard) = message.said else { panic!("no metrics") };
         assert_eq!(*heard, sample);
         let key = written(|out| auth(out, "key", Some(protocol)));
-        assert_eq!(agent::first(key.as_bytes()).expect("valid").protocol, Some(protocol));
+        let agent::Opening::Auth(heard) = agent::first(key.as_bytes()).expect("valid") else { panic!("no key") };
+        assert_eq!(heard.protocol, Some(protocol));
     }
     let flat = written(|out| metrics(out, Protocol::Documented, "uuid", &sample));
     let expected = r#"{"type":"metrics","server_id":"uuid","cpu_percent":45.2}"#;

@@ -3,7 +3,9 @@
 use super::super::super::picloud::string;
 use super::super::metrics::{self, Absent};
 use super::super::write::{Object, list};
-use crate::types::fleet::{Alert, ApiKey, Container, LogEntry, Point, Sample, Server, Threshold, User};
+use crate::types::fleet::{
+    Alert, AlertCause, ApiKey, Container, DeviceEvent, LogEntry, Point, Sample, Server, Threshold, User,
+};
 
 /// Appends an error.
 pub fn detail(out: &mut Vec<u8>, text: &str) {
@@ -117,6 +119,8 @@ pub fn alert(out: &mut Vec<u8>, alert: &Alert) {
         .time("created_at", alert.created_at)
         .time_or_null("resolved_at", alert.resolved_at)
         .time_if("acknowledged_at", alert.acknowledged_at)
+        .text_if("threshold_id", alert.threshold_id.as_deref())
+        .text_if("cause", alert.cause.map(AlertCause::as_str))
         .close();
 }
 
@@ -151,9 +155,10 @@ pub fn log_entries(out: &mut Vec<u8>, entries: &[LogEntry]) {
     });
 }
 
-/// Appends a log entry with the documented members of a push first.
+/// Appends a log entry as it is pushed: the documented members first, and the level in capitals as documented.
 pub fn pushed_log_entry(out: &mut Vec<u8>, entry: &LogEntry) {
-    let object = Object::open(out).text("level", entry.level.as_str()).text("message", &entry.message);
+    let level = entry.level.as_str().to_ascii_uppercase();
+    let object = Object::open(out).text("level", &level).text("message", &entry.message);
     log_origin(object.time("timestamp", entry.at), entry).close();
 }
 
@@ -215,6 +220,14 @@ pub fn history(out: &mut Vec<u8>, points: &[Point]) {
             .shown_or_null("bytes_sent", point.bytes_sent)
             .shown_or_null("bytes_recv", point.bytes_received)
             .close();
+    });
+}
+
+/// Appends `GET /servers/{id}/events`, in the order given, each with its number.
+pub fn events<'a>(out: &mut Vec<u8>, events: impl IntoIterator<Item = (u64, &'a DeviceEvent)>) {
+    list(out, events, |out, (number, event)| {
+        let object = Object::open(out).shown("id", number).text("type", &event.topic);
+        object.time("timestamp", event.at).raw("data", &event.data).close();
     });
 }
 

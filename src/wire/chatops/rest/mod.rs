@@ -13,14 +13,14 @@ pub use accounts::{
 };
 pub use answers::{
     CommandReply, access_token, alert, alerts, api_key, api_keys, command_reply, container_logs, containers, denied,
-    detail, flat_metrics, health, history, key_info, latest, log_entries, message, pushed_log_entry, server, servers,
-    status, threshold, thresholds, token, user,
+    detail, events, flat_metrics, health, history, key_info, latest, log_entries, message, pushed_log_entry, server,
+    servers, status, threshold, thresholds, token, user,
 };
 pub use invalid::Invalid;
 pub use query::{AlertQuery, HistoryQuery, LogQuery, Page, Query, path_id};
 pub use requests::{
-    Command, NewKey, NewServer, NewThreshold, ServerChange, ThresholdChange, command, metrics, new_key, new_server,
-    new_threshold, server_change, threshold_change,
+    Command, NewKey, NewServer, NewThreshold, ServerChange, ThresholdChange, action, command, metrics, new_key,
+    new_server, new_threshold, server_change, threshold_change,
 };
 
 #[cfg(test)]

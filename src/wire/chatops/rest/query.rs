@@ -1,6 +1,6 @@
 //! Paths and query strings.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::super::super::picloud::string;
 use super::super::super::time;
@@ -84,6 +84,18 @@ impl Query<'_> {
             end: self.time("end_time")?.or(self.time("end")?),
             limit: self.whole("limit", 1, MAX_POINTS)?.map(|limit| limit as usize),
         })
+    }
+
+    /// `since` (an event's `id`) and `limit` of `GET /servers/{id}/events`.
+    pub fn events(self) -> Result<(u64, usize), Invalid> {
+        let since = self.whole("since", 0, i64::MAX.unsigned_abs())?.unwrap_or(0);
+        Ok((since, self.whole("limit", 1, MAX_PAGE)?.unwrap_or(100) as usize))
+    }
+
+    /// `timeout` of `POST /servers/{id}/actions`.
+    pub fn wait(self, longest: Duration) -> Result<Option<Duration>, Invalid> {
+        let seconds = self.whole("timeout", 1, longest.as_secs().max(1))?;
+        Ok(seconds.map(Duration::from_secs))
     }
 
     /// `resolved` as in the code, or `status` as in the documentation.

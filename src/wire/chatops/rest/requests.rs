@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::read::{Fault, fields, utf8};
 use super::super::{limit, metrics as samples};
-use super::invalid::{Body, Invalid};
+use super::invalid::{Body, Invalid, Item};
 use crate::types::fleet::{AlertKind, Comparison, Sample};
 
 const NAME: usize = limit::NAME_BYTES;
@@ -114,8 +114,14 @@ pub fn threshold_change(body: &[u8]) -> Result<ThresholdChange, Invalid> {
 }
 
 fn threshold_members(body: &mut Body) -> ThresholdChange {
+    let metric = body.word("metric_type", AlertKind::WORDS, AlertKind::from_word);
+    if metric == Some(AlertKind::Service) {
+        // ChatOps takes it and never looks at it.
+        let msg = "Value error, samples say nothing of services: write cpu, memory, disk or network";
+        body.fault(Item::new("body", "metric_type", "value_error", msg).input("\"service\""));
+    }
     ThresholdChange {
-        metric: body.word("metric_type", AlertKind::WORDS, AlertKind::from_word),
+        metric,
         value: body.number("threshold_value", -VALUE_MAX, VALUE_MAX),
         comparison: body.word("comparison", Comparison::WORDS, Comparison::from_word),
         enabled: body.bool("enabled"),
@@ -152,14 +158,29 @@ pub struct Command {
 }
 
 /// # Errors
-/// The 422.
-pub fn command(body: &[u8]) -> Result<Command, Invalid> {
+/// The 422, also where it may take longer than `longest`.
+pub fn command(body: &[u8], longest: Duration) -> Result<Command, Invalid> {
     let mut body = Body::object(body)?;
     let command = body.text("command", 1, limit::COMMAND_BYTES);
     let command = body.required("command", command);
-    let timeout = body.whole("timeout", 1, DAY_SECONDS);
+    let timeout = body.whole("timeout", 1, whole_seconds(longest));
     let timeout = timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
     body.finish(command.map(|command| Command { command, timeout }))
+}
+
+/// At least one.
+fn whole_seconds(longest: Duration) -> i64 {
+    longest.as_secs().clamp(1, DAY_SECONDS.unsigned_abs()) as i64
+}
+
+/// `POST /servers/{id}/actions`: a message in Endrpi's form, as sent.
+///
+/// # Errors
+/// The 422.
+pub fn action(body: &[u8]) -> Result<Box<str>, Invalid> {
+    drop(Body::object(body)?);
+    let text = utf8(body).map_err(|fault| Invalid::fault(&fault))?;
+    Ok(text.trim().into())
 }
 
 /// Reads `POST /metrics` and `POST /metrics/{server_id}`: a sample in either form, and the server it names.

@@ -147,7 +147,10 @@ fn good_bodies_become_typed_requests() {
     assert_eq!(new_key(body.as_bytes()).map(|key| (key.server_id, key.expires_at)), Ok((ID.into(), Some(AT))));
     let (server_id, sample) = metrics(br#"{"server_id":"s","cpu":{"usage_percent":1}}"#).expect("valid");
     assert_eq!((server_id.as_deref(), sample.cpu.percent), (Some("s"), Some(1.0)));
-    assert_eq!(command(br#"{"command":"ls"}"#).map(|command| command.timeout), Ok(None));
+    let longest = std::time::Duration::from_secs(600);
+    assert_eq!(command(br#"{"command":"ls"}"#, longest).map(|command| command.timeout), Ok(None));
+    let long = command(br#"{"command":"ls","timeout":601}"#, longest);
+    assert!(invalid(long).contains(r#""loc":["body","timeout"]"#));
 }
 
 #[test]
@@ -211,4 +214,5 @@ fn queries_have_defaults_and_limits() {
     assert!(invalid(Query("limit=99999999999999999999999999999999999999999").page()).contains("int_parsing"));
     assert!(invalid(path_id("server_id", "7")).contains(r#""loc":["path","server_id"]"#));
     assert_eq!(path_id("server_id", ID), Ok(ID.into()));
+    assert_eq!(Query("since=7").events(), Ok((7, 100)));
 }

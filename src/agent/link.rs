@@ -1,0 +1,218 @@
+//! The way to the hub: one connection at a time, for ever again.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::HandshakeError;
+use tungstenite::http::HeaderValue;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Error, WebSocket};
+
+use super::backoff::Backoff;
+use super::facts;
+use super::session::Session;
+use super::shared::Shared;
+use crate::auth::{Digest, KeyId};
+use crate::config;
+use crate::conn::client::{Dial, DialError, Stream};
+use crate::dispatch::Desk;
+use crate::rt::{clock, random};
+use crate::types::fleet::{AgentInfo, Order, Outcome, Protocol};
+use crate::wire::chatops::client::{self, Terms};
+
+/// Where agents are expected, behind the hub's own path.
+const PATH: &str = "/api/v1/agents/ws";
+
+/// For the WebSocket handshake as a whole.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The largest message of a hub.
+const MESSAGE_BYTES: usize = 2 << 20;
+
+/// Why there is no connection any more.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The agent itself ends.
+    Stopped,
+    /// Worth another attempt soon.
+    Failed(String),
+    /// The hub does not want us, in its words.
+    Refused(String),
+    /// It does not know our key.
+    Impostor,
+    /// Another session with this server's key has our place.
+    Replaced,
+}
+
+pub struct Link {
+    pub shared: Arc<Shared>,
+    pub config: config::Agent,
+    pub dial: Dial,
+    pub key_id: Option<KeyId>,
+    pub digest: Digest,
+    pub desk: Arc<Desk>,
+    pub root: PathBuf,
+    pub boot_id: Option<Arc<str>>,
+    /// What the device is called where `agent.name` does not say.
+    pub node_id: String,
+}
+
+impl Link {
+    /// Runs until the agent ends.
+    pub fn run(self) {
+        let mut backoff = Backoff::new();
+        let mut said = None;
+        while !self.shared.is_stopping() {
+            let (end, since) = self.attempt();
+            self.shared.set_connected(false);
+            if since.is_some() {
+                said = None;
+            }
+            let random = random::fraction();
+            let (what, wait) = match end {
+                End::Stopped => return,
+                End::Failed(what) => (what, backoff.wait(since, clock::now(), random)),
+                End::Refused(why) => {
+                    (format!("it refuses this device: {why}; check agent.key_file"), Backoff::long(random))
+                }
+                End::Impostor => {
+                    let what = "whoever answers there does not know this device's key, and was not shown it: check \
+                                agent.hub, and whether the key in agent.key_file was made by that hub and still counts";
+                    (what.to_owned(), Backoff::long(random))
+                }
+                End::Replaced => {
+                    let what = "another session with a key of the same server has taken over: check whether two devices \
+                                use one key";
+                    (what.to_owned(), Backoff::long(random))
+                }
+            };
+            let name = self.name();
+            let wait_text = humantime::format_duration(Duration::from_millis(wait.as_millis() as u64));
+            // Once, not at every attempt.
+            if said.as_ref() == Some(&what) {
+                log::debug!("hub {name}: {what}; again in {wait_text}");
+            } else {
+                log::warn!("hub {name}: {what}; records are kept meanwhile, and it is tried again");
+            }
+            said = Some(what);
+            self.pause(wait);
+        }
+    }
+
+    /// One connection to its end, and since when it was a good one.
+    fn attempt(&self) -> (End, Option<Instant>) {
+        let socket = match self.connect() {
+            Ok(socket) => socket,
+            Err(end) => return (end, None),
+        };
+        let mut session = Session::new(self, socket);
+        let end = session.run();
+        (end, session.welcomed)
+    }
+
+    fn connect(&self) -> Result<WebSocket<Stream>, End> {
+        let failed = |what: String| End::Failed(what);
+        let stream = self.dial.connect().map_err(|error| failed(explained(&error)))?;
+        stream.tcp().set_nonblocking(true).map_err(|error| failed(error.to_string()))?;
+        let scheme = if self.dial.is_secure() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{}{}{PATH}", self.dial.peer(), self.dial.prefix());
+        let mut request = url.into_client_request().map_err(|error| failed(error.to_string()))?;
+        let agent = HeaderValue::from_static(concat!("pinwire/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert("User-Agent", agent);
+        let limits = WebSocketConfig::default()
+            .max_message_size(Some(MESSAGE_BYTES))
+            .max_frame_size(Some(MESSAGE_BYTES))
+            .read_buffer_size(8 * 1024);
+        let until = clock::now() + HANDSHAKE;
+        let mut attempt = tungstenite::client::client_with_config(request, stream, Some(limits));
+        loop {
+            let half = match attempt {
+                Ok((socket, _)) => return Ok(socket),
+                Err(HandshakeError::Failure(Error::Http(response))) => {
+                    let status = response.status();
+                    let body = response.body().as_deref().unwrap_or_default();
+                    let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().replace(['\r', '\n'], " ");
+                    return Err(failed(format!("no agents are let in there: {status} {text}")));
+                }
+                Err(HandshakeError::Failure(error)) => return Err(failed(format!("no WebSocket: {error}"))),
+                Err(HandshakeError::Interrupted(half)) => half,
+            };
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() || self.shared.is_stopping() {
+                let limit = humantime::format_duration(HANDSHAKE);
+                return Err(failed(format!("no WebSocket within {limit}")));
+            }
+            self.wait_for(Some(half.get_ref().get_ref()), left);
+            attempt = half.handshake();
+        }
+    }
+
+    /// Waits until the socket has something, the agent ends, or the time is over.
+    fn wait_for(&self, stream: Option<&Stream>, limit: Duration) {
+        let bell = self.shared.bell();
+        let mut fds = vec![PollFd::new(&bell, PollFlags::IN)];
+        fds.extend(stream.map(|stream| PollFd::new(stream.tcp(), PollFlags::IN)));
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        let _ = poll(&mut fds, Some(&limit));
+        self.shared.heard();
+    }
+
+    /// Waits; what rings meanwhile is no reason to hurry, but the end is.
+    fn pause(&self, wait: Duration) {
+        let until = clock::now() + wait;
+        while !self.shared.is_stopping() {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            self.wait_for(None, left);
+        }
+    }
+
+    /// The hub as people know it: without what a URL could hide.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.dial.peer(), self.dial.prefix())
+    }
+
+    pub fn key_id(&self) -> &str {
+        self.key_id.as_ref().map_or("", KeyId::as_str)
+    }
+
+    /// What the hub is told of this device.
+    pub fn info(&self, own: Option<IpAddr>) -> AgentInfo {
+        AgentInfo {
+            name: Some(self.config.name.clone().unwrap_or_else(|| self.node_id.clone())),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            boot_id: self.boot_id.as_deref().map(str::to_owned),
+            cluster: self.config.cluster.clone(),
+            streams: self.shared.spool().streams(),
+            node: Some(facts::of_this_machine(&self.root, &self.desk.telemetry, own)),
+        }
+    }
+
+    /// Has an order carried out; its outcome is said when it is there, whatever connection there is then.
+    pub fn take_order(&self, id: String, protocol: Protocol, order: Order, _terms: Terms) {
+        let message = match self.config.protocol {
+            config::HubProtocol::Chatops => "this agent takes no orders: agent.protocol is \"chatops\"",
+            config::HubProtocol::Pinwire => "commands are not allowed by this agent's configuration",
+        };
+        let outcome = Outcome::Denied { message: message.to_owned() };
+        let mut out = Vec::new();
+        client::outcome(&mut out, protocol, &id, &order, &outcome);
+        self.shared.say(out);
+    }
+}
+
+/// With the fix where there is a usual one.
+fn explained(error: &DialError) -> String {
+    let hint = match error {
+        DialError::Tls { untrusted: true, .. } => "; trust its certificate with agent.ca or agent.pin",
+        DialError::Tls { plain: true, .. } => "; if it does not serve TLS, use ws://",
+        _ => "",
+    };
+    format!("{error}{hint}")
+}

@@ -1,0 +1,118 @@
+//! What the store's thread and everybody's handle have in common.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::db::{Db, FILE, OpenError};
+use super::news::News;
+use super::records::Pending;
+use super::turn::Turn;
+use super::watch::Bell;
+use super::{Health, flush, open};
+
+/// See the module's text.
+pub struct Shared {
+    /// What `health` is while nothing is wrong.
+    well: Health,
+    health: Mutex<Health>,
+    pub stopping: AtomicBool,
+    /// A key was used.
+    pub used: AtomicBool,
+    pub bell: Bell,
+    /// The thread's connection; others have it only where there can be no other.
+    pub db: Turn<Db>,
+    pub reader: Mutex<Option<Arc<Turn<Connection>>>>,
+    pending: Mutex<Pending>,
+    pub news: News,
+}
+
+impl Shared {
+    /// # Errors
+    /// See [`open::open`]; no descriptors or thread to be had.
+    pub fn new(dir: Option<&Path>) -> Result<Arc<Shared>, OpenError> {
+        let well = dir.map_or(Health::None, |_| Health::Ok);
+        let none = |error: std::io::Error| OpenError::Unusable(FILE.into(), error.to_string());
+        let mut shared = Shared {
+            health: Mutex::new(well.clone()),
+            well,
+            stopping: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+            bell: Bell::new().map_err(none)?,
+            db: Turn::new(Db::in_memory()?),
+            reader: Mutex::default(),
+            pending: Mutex::default(),
+            news: News::start().map_err(none)?,
+        };
+        if let Some(dir) = dir {
+            shared.db = Turn::new(open::open(dir, &shared)?);
+        }
+        shared.opened();
+        Ok(Arc::new(shared))
+    }
+
+    /// There is another database than before: those who read get a connection of their own where there can be one, and
+    /// records are numbered on from what it holds.
+    pub fn opened(&self) {
+        let db = self.db.wait();
+        let reader = match db.reader() {
+            Ok(reader) => reader.map(|sql| Arc::new(Turn::new(sql))),
+            Err(error) => {
+                log::warn!("store: '{}' is read and written by turns: {error}", db.path().display());
+                None
+            }
+        };
+        match flush::written(&db.sql) {
+            Ok(written) => self.pending().count_from(written),
+            Err(error) => log::warn!("store: '{}' cannot be read: {error}", db.path().display()),
+        }
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
+    }
+
+    /// Its lock guards plain values, and nobody waits while holding it.
+    pub fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong, and what came of it.
+    pub fn told_health(&self) -> Health {
+        let health = self.health().clone();
+        let dropped = self.pending().dropped;
+        match health {
+            Health::Degraded(why) if dropped > 0 => {
+                Health::Degraded(format!("{why}; {dropped} records found no room and were dropped"))
+            }
+            health => health,
+        }
+    }
+
+    pub fn degrade(&self, reason: String) {
+        let degraded = Health::Degraded(reason.clone());
+        let changed = std::mem::replace(&mut *self.health(), degraded.clone()) != degraded;
+        if changed {
+            log::error!("store: {reason}");
+            self.news.health(degraded);
+        }
+    }
+
+    /// What is wrong, or nothing.
+    pub fn reason(&self) -> String {
+        match &*self.health() {
+            Health::Degraded(why) => why.clone(),
+            Health::None | Health::Ok => String::new(),
+        }
+    }
+
+    pub fn recover(&self) {
+        if std::mem::replace(&mut *self.health(), self.well.clone()) != self.well {
+            log::info!("store: the database works again");
+            self.news.health(self.well.clone());
+        }
+    }
+}
