@@ -13,7 +13,7 @@ use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs};
 use pinwire::config::{self, Config, ConfigError, Flags};
 use pinwire::{
     client::{self, ClientError},
-    daemon, rt,
+    daemon, rt, run,
 };
 
 const FAILED: u8 = 1;
@@ -21,6 +21,11 @@ const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     rt::memory::one_arena();
+    // A command's keeper or launcher, which is this program as well.
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = run::inner_main(&arguments) {
+        return ExitCode::from(code);
+    }
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => match load(&args) {
@@ -44,6 +49,10 @@ fn main() -> ExitCode {
             Err(error) => exit(Err(error), BAD_USAGE),
         },
         Command::Key(args) => key(&args.command),
+        Command::Audit(args) => match config::load_state_dir(&(&args.store).into()) {
+            Ok(dir) => exit(client::audit(&args, &dir), FAILED),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),

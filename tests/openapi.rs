@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use api::Api;
-use common::{Answer, Daemon, LIMIT, TempDir, run};
+use common::{Answer, Daemon, LIMIT, TempDir, pinwire, run};
 use serde_json::Value;
 
 const KEY: &str = "open-sesame";
@@ -23,13 +23,24 @@ const NAMED: (&str, &str) = ("X-API-Client-Name", "test");
 fn start(dir: TempDir, root: &Path, config: &str) -> Daemon {
     let key = dir.file("key", KEY);
     let file = dir.file("pinwire.toml", config);
+    let state = dir.path().join("state");
     Daemon::start_in(dir, |command| {
         command.arg("--config").arg(file).arg("--root").arg(root).arg("--api-key-file").arg(key);
+        command.arg("--state-dir").arg(state);
     })
 }
 
+/// A key that may run commands, and nothing of what is asked for here.
+fn narrow_key(dir: &TempDir) -> String {
+    let mut add = pinwire();
+    add.args(["key", "add", "--name", "narrow", "--scope", "command", "--state-dir"]).arg(dir.path().join("state"));
+    let made = run(&mut add);
+    assert!(made.status.success(), "{made:?}");
+    String::from_utf8(made.stdout).expect("text").trim().to_owned()
+}
+
 /// A Raspberry Pi with everything, the firmware's program included.
-fn whole_pi() -> Daemon {
+fn whole_pi() -> (Daemon, String) {
     const VCGENCMD: &str = "#!/bin/sh\ncase \"$1 $2\" in\n\"get_throttled \") echo throttled=0x50005;;\n\
         \"measure_clock arm\") echo 'frequency(48)=1800000000';;\n*) echo 'frequency(1)=250000496';;\nesac\n";
     let dir = TempDir::new();
@@ -40,7 +51,8 @@ fn whole_pi() -> Daemon {
     copy.args(["-c", "cp \"$0\" \"$1\" && chmod 755 \"$1\""]).arg(&text).arg(&program);
     assert!(run(&mut copy).status.success());
     let config = format!("[telemetry]\nvcgencmd = \"{}\"\n", program.display());
-    start(dir, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pi4"), &config)
+    let narrow = narrow_key(&dir);
+    (start(dir, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pi4"), &config), narrow)
 }
 
 /// A request, and the documented status it leads to.
@@ -146,7 +158,7 @@ const UNSEEN: &[(&str, &str, &[u16])] = &[
 
 #[test]
 fn every_documented_operation_answers_with_every_status_and_body_it_is_documented_with() {
-    let pi = whole_pi();
+    let (pi, narrow) = whole_pi();
     let dir = TempDir::new();
     let nothing = dir.path().join("empty");
     let bare = start(dir, &nothing, "");
@@ -177,9 +189,18 @@ fn every_documented_operation_answers_with_every_status_and_body_it_is_documente
         see("GET", path, &eventually(&pi, path), 200);
         see("GET", path, &bare.http("GET", path, &[WITH_KEY], ""), 500);
     }
+    let narrow = [("X-API-Key", narrow.as_str()), NAMED, JSON];
+    for (method, documented, path, body) in [
+        ("GET", "/pins/{id}", "/pins/GPIO17", ""),
+        ("GET", "/lines/{id}", "/lines/GPIO17", ""),
+        ("POST", "/publish", "/publish", r#"{"event":"door"}"#),
+    ] {
+        see(method, documented, &pi.http(method, path, &narrow, body), 403);
+    }
     let mut documented = BTreeSet::new();
     for (method, path, what) in api.operations().into_iter().filter(device) {
-        for status in what["responses"].as_object().expect("responses").keys() {
+        // Who comes from this machine is never slowed (429).
+        for status in what["responses"].as_object().expect("responses").keys().filter(|status| *status != "429") {
             documented.insert((method.clone(), path.to_owned(), status.parse().expect("a status")));
         }
     }
@@ -204,7 +225,7 @@ fn eventually(pi: &Daemon, path: &str) -> Answer {
 
 #[test]
 fn the_documented_ways_to_show_the_key_are_the_ones_that_work() {
-    let daemon = whole_pi();
+    let (daemon, _) = whole_pi();
     let api = Api::of(&daemon);
     let schemes = api.0["components"]["securitySchemes"].as_object().expect("schemes");
     for (method, path, what) in api.operations().into_iter().filter(device) {

@@ -7,10 +7,11 @@ use common::{Answer, Daemon};
 const BROWSER: [(&str, &str); 1] = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 
 /// Every file of the pages: path and media type.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("/", "text/html; charset=utf-8"),
     ("/docs", "text/html; charset=utf-8"),
     ("/public/page.js", "text/javascript; charset=utf-8"),
+    ("/public/fleet.js", "text/javascript; charset=utf-8"),
     ("/public/docs.js", "text/javascript; charset=utf-8"),
     ("/public/style.css", "text/css; charset=utf-8"),
     ("/openapi.json", "application/json"),
@@ -54,7 +55,7 @@ fn the_pages_keep_to_their_own_policy_and_load_nothing_from_elsewhere() {
             assert_eq!(daemon.get(&format!("/{asset}")).status, 200, "{path} asks for {asset}");
         }
     }
-    for path in ["/public/page.js", "/public/docs.js"] {
+    for path in ["/public/page.js", "/public/fleet.js", "/public/docs.js"] {
         let script = file(&daemon, path).body;
         for forbidden in
             ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://", "https://"]

@@ -12,10 +12,14 @@ mod backoff;
 mod facts;
 mod feed;
 mod link;
+mod memory;
 mod moment;
+mod orders;
 mod session;
 mod shared;
 mod spool;
+
+pub use orders::{Orders, Reply};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +50,7 @@ const LOGS: usize = 1024;
 pub struct Rooms {
     pub hub: Arc<Hub>,
     pub desk: Arc<Desk>,
+    pub orders: Arc<Orders>,
     pub collector: Collector,
     pub root: PathBuf,
     pub state_dir: Option<PathBuf>,
@@ -113,6 +118,7 @@ impl Agent {
             key_id,
             digest,
             desk: rooms.desk,
+            orders: rooms.orders,
             root: rooms.root,
             boot_id,
             node_id: rooms.node_id,

@@ -106,7 +106,7 @@ impl Alerts {
         });
         let (nudge, nudged) = bounded(1);
         let alerts = Arc::new(Alerts {
-            book: Mutex::new(Book::new(config, thresholds, unfinished, clock::wall())),
+            book: Mutex::new(Book::new(config, thresholds, unfinished, clock::wall_millis())),
             editing: Mutex::default(),
             own: Mutex::new(Own { server_id: NO_SERVER.into(), name: "hub".into(), degraded: None }),
             hub,
@@ -242,7 +242,7 @@ impl Alerts {
         if self.book().threshold_count(&new.server_id) >= MAX_THRESHOLDS {
             return Err(Refused::TooMany);
         }
-        let now = clock::wall();
+        let now = clock::wall_millis();
         let threshold = Threshold {
             id: random::uuid().map_err(|error| Refused::NoId(error.to_string()))?,
             server_id: new.server_id,
@@ -272,7 +272,7 @@ impl Alerts {
         let _one = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut threshold) = self.threshold(id) else { return Ok(None) };
         change(&mut threshold);
-        threshold.updated_at = clock::wall();
+        threshold.updated_at = clock::wall_millis();
         self.store.save_threshold(threshold.clone())?;
         self.note(|book| book.change_threshold(threshold.clone(), moment()));
         Ok(Some(threshold))
@@ -323,7 +323,7 @@ impl Alerts {
 
     /// Neither the hub nor a courier is waited for.
     fn publish(&self, Change { change, server_name, alert }: Change) {
-        let at = clock::wall();
+        let at = clock::wall_millis();
         let server_id: Arc<str> = alert.server_id.as_str().into();
         log::info!("alert {}: {server_name}: {}", change.as_str(), alert.message);
         let page = Body::Page {
@@ -403,5 +403,5 @@ impl Alerts {
 }
 
 fn moment() -> Moment {
-    Moment { now: clock::now(), wall: clock::wall() }
+    Moment { now: clock::now(), wall: clock::wall_millis() }
 }

@@ -55,6 +55,7 @@ fn get<'a>(rooms: &'a Rooms, asked: &'a Asked, path: &str) -> Option<Box<dyn FnO
         "/openapi.json" => Box::new(|| Reply::file("application/json", &String::from_utf8_lossy(&openapi::document()))),
         "/public/style.css" => Box::new(|| Reply::file("text/css; charset=utf-8", crate::web::STYLE)),
         "/public/page.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::SCRIPT)),
+        "/public/fleet.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::FLEET_SCRIPT)),
         "/public/docs.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::DOCS_SCRIPT)),
         _ => return None,
     })

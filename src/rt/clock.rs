@@ -1,13 +1,20 @@
 //! The two clocks: wall time for people, monotonic time for deadlines.
 #![allow(clippy::disallowed_methods)] // the one place
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// Wall clock, for timestamps. A Pi without a clock chip may be years off; never compute with it.
 pub fn wall() -> SystemTime {
     SystemTime::now()
+}
+
+/// The same to the millisecond: what is kept so must not be another time once it is read again.
+pub fn wall_millis() -> SystemTime {
+    let wall = wall();
+    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(since.as_millis() as u64)).unwrap_or(wall)
 }
 
 /// Monotonic clock, for deadlines.

@@ -149,6 +149,7 @@ const MIGRATIONS: [&str; 2] = [
          previous BLOB NOT NULL,
          hash BLOB NOT NULL
      ) STRICT;
+     CREATE INDEX audit_of_order ON audit (order_id);
      CREATE TABLE clusters (
          id INTEGER PRIMARY KEY AUTOINCREMENT,
          name TEXT NOT NULL UNIQUE,

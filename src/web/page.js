@@ -1,6 +1,6 @@
 // The live page: one socket in Endrpi's dialect shows the readings, the pins and the events.
 //
-// From the top: the link (connect, ask, lose, try again), the key, the readings, the pins, the events.
+// The fleet has a file of its own, fleet.js. From the top: the link (connect, ask, lose, try again), the key, the readings, the pins, the events.
 // Whatever comes from the daemon enters the page as text and never as markup.
 'use strict';
 
@@ -54,6 +54,7 @@ async function greet(socket) {
   link.open = true;
   document.body.classList.remove('away');
   state('open', 'Connected');
+  watchFleet();
   notice('');
   $('forget').hidden = !apiKey;
   const subscribed = await ask('SUBSCRIBE', { topics: [...OWN_TOPICS, ...topics] });
@@ -93,6 +94,7 @@ function abandon() {
   const { socket, waiting } = link;
   link.socket = null;
   link.open = false;
+  leaveFleet();
   link.waiting = new Map();
   if (socket) {
     socket.onopen = socket.onmessage = socket.onclose = null;
@@ -522,7 +524,13 @@ document.addEventListener('visibilitychange', () => {
   if (document.hidden) return;
   comeBack();
   poll();
+  lookAtFleet();
 });
+$('login').addEventListener('submit', (event) => {
+  event.preventDefault();
+  logIn(event.target);
+});
+$('logout').addEventListener('click', logOut);
 
 buildHeader();
 drawTopics();

@@ -89,6 +89,8 @@ const ALERT_IN_PATH: Parameter = in_path("alert_id", UUID, "The alert's id", "5e
 const THRESHOLD_IN_PATH: Parameter =
     in_path("threshold_id", UUID, "The threshold's id", "7f6e5d4c-3b2a-4190-8f7e-6d5c4b3a2918");
 
+/// What samples tell of.
+const WATCHABLE: Schema = words(&["cpu", "memory", "disk", "network"]);
 const VALUE: Schema = NUMBER.min(-1e15).max(1e15);
 const SECONDS: Schema = COUNT.max(86_400.0);
 
@@ -113,7 +115,7 @@ const NEW_THRESHOLD: Model = Model {
     name: "NewThreshold",
     schema: open_object(&[
         always("server_id", ID),
-        always("metric_type", words(AlertKind::WORDS).about("`network` and `service` are kept, and never met")),
+        always("metric_type", WATCHABLE),
         always("threshold_value", VALUE.about("Percent, for `cpu`, `memory` and `disk`")),
         always("comparison", words(Comparison::WORDS)),
         maybe("enabled", FLAG.nullable().about("Yes, if left out")),
@@ -125,7 +127,7 @@ const NEW_THRESHOLD: Model = Model {
 const THRESHOLD_CHANGE: Model = Model {
     name: "ThresholdChange",
     schema: open_object(&[
-        maybe("metric_type", words(AlertKind::WORDS).nullable()),
+        maybe("metric_type", WATCHABLE.nullable()),
         maybe("threshold_value", VALUE.nullable()),
         maybe("comparison", words(Comparison::WORDS).nullable()),
         maybe("enabled", FLAG.nullable()),

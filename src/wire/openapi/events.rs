@@ -22,6 +22,13 @@ pub const ROUTES: &[Route] = &[Route::post("/publish", "publish", "Publish an ev
             &[text(TEXT.example(r#""Bad request: 'event' is missing or empty\n""#))],
         ),
         answer(401, "No key or a wrong one, or no client name", &[text(TEXT.example(r#""Invalid client name\n""#))]),
+        answer(403, "The key's scopes do not have this name", &[text(TEXT)]),
+        answer(
+            429,
+            "Too many wrong keys have come from this address; `Retry-After` says when the next \
+            one is looked at",
+            &[text(TEXT)],
+        ),
     ])
     .tag("events")];
 

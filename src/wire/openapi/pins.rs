@@ -10,6 +10,7 @@ pub const ROUTES: &[Route] = &[
         .answers(&[
             answer(200, "Configurations by the name of the pin", &[json(model(&PIN_CONFIGURATIONS))]),
             KEY_NEEDED,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -20,7 +21,9 @@ pub const ROUTES: &[Route] = &[
         .answers(&[
             answer(200, "Its configuration", &[json(model(&PIN_CONFIGURATION))]),
             KEY_NEEDED,
+            NOT_IN_SCOPE,
             NO_SUCH_PIN,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -51,6 +54,7 @@ pub const ROUTES: &[Route] = &[
             FORBIDDEN,
             NO_SUCH_PIN,
             CONFLICT,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -69,6 +73,7 @@ pub const ROUTES: &[Route] = &[
             FORBIDDEN,
             NO_SUCH_PIN,
             CONFLICT,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -84,6 +89,7 @@ pub const ROUTES: &[Route] = &[
             FORBIDDEN,
             NO_SUCH_PIN,
             CONFLICT,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -102,6 +108,7 @@ pub const ROUTES: &[Route] = &[
             FORBIDDEN,
             NO_SUCH_PIN,
             CONFLICT,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -111,11 +118,25 @@ pub const ROUTES: &[Route] = &[
             "BCM 0 to 27: who holds and leases them, what plays on them, how many edges they had. \
             Looking never changes a line.",
         )
-        .answers(&[answer(200, "Reports by the name of the line", &[json(model(&LINES))]), KEY_NEEDED, FAILED, AWAY])
+        .answers(&[
+            answer(200, "Reports by the name of the line", &[json(model(&LINES))]),
+            KEY_NEEDED,
+            SLOWED,
+            FAILED,
+            AWAY,
+        ])
         .tag("pins"),
     Route::get("/lines/{id}", "line", "All that is known of one line")
         .takes(&[PIN])
-        .answers(&[answer(200, "Its report", &[json(model(&LINE))]), KEY_NEEDED, NO_SUCH_PIN, FAILED, AWAY])
+        .answers(&[
+            answer(200, "Its report", &[json(model(&LINE))]),
+            KEY_NEEDED,
+            NOT_IN_SCOPE,
+            NO_SUCH_PIN,
+            SLOWED,
+            FAILED,
+            AWAY,
+        ])
         .tag("pins"),
     Route::post("/sequences", "playPins", "Levels of several pins over time")
         .about(
@@ -136,6 +157,7 @@ pub const ROUTES: &[Route] = &[
             KEY_NEEDED,
             FORBIDDEN,
             CONFLICT,
+            SLOWED,
             FAILED,
             AWAY,
         ])
@@ -148,6 +170,7 @@ pub const ROUTES: &[Route] = &[
             KEY_NEEDED,
             NO_SUCH_SEQUENCE,
             answer(409, "A lease of somebody else covers one of its pins", &[json(model(&MESSAGE))]),
+            SLOWED,
             AWAY,
         ])
         .tag("pins"),
@@ -394,3 +417,6 @@ pub const NO_SUCH_SEQUENCE: Answer = answer(
     &[json(model(&MESSAGE)).example(r#"{"message":"There is no sequence '7': it has ended, or it never was"}"#)],
 )
 .named("NoSuchSequence");
+
+const NOT_IN_SCOPE: Answer =
+    answer(403, "The key's scopes do not have this pin", &[json(model(&MESSAGE))]).named("NotInScope");

@@ -33,3 +33,11 @@ pub const FAILED: Answer = answer(
     &[json(model(&MESSAGE)).example(r#"{"message":"Failed to query system throttle status"}"#)],
 )
 .named("Failed");
+
+pub const SLOWED: Answer = answer(
+    429,
+    "Too many wrong keys have come from this address; `Retry-After` says when the next \
+    one is looked at. Who shows a good one does not wait",
+    &[json(model(&REFUSAL))],
+)
+.named("Slowed");

@@ -10,27 +10,27 @@ pub const ROUTES: &[Route] = &[
             "All or nothing: if one of them cannot be read, the answer is 500 with the first \
             reason.",
         )
-        .answers(&[answer(200, "The reading", &[json(model(&SYSTEM))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&SYSTEM))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
     Route::get("/system/platform", "platform", "What machine this is, and what drives its pins")
-        .answers(&[answer(200, "The reading", &[json(model(&PLATFORM))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&PLATFORM))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
     Route::get("/system/temperature", "temperature", "Temperature of the system on chip")
-        .answers(&[answer(200, "The reading", &[json(model(&TEMPERATURE))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&TEMPERATURE))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
     Route::get("/system/throttle", "throttle", "The firmware's throttling flags")
         .about("Raspberry Pi only: elsewhere there is nobody to ask, and the answer is 500.")
-        .answers(&[answer(200, "The reading", &[json(model(&THROTTLE))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&THROTTLE))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
     Route::get("/system/uptime", "uptime", "Time since boot")
-        .answers(&[answer(200, "The reading", &[json(model(&UPTIME))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&UPTIME))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
     Route::get("/system/frequency", "frequency", "Clock rates of the ARM cores and of the VideoCore")
         .about("Raspberry Pi only: elsewhere there is nobody to ask, and the answer is 500.")
-        .answers(&[answer(200, "The reading", &[json(model(&FREQUENCY))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&FREQUENCY))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
     Route::get("/system/memory", "memory", "Memory")
-        .answers(&[answer(200, "The reading", &[json(model(&MEMORY))]), KEY_NEEDED, FAILED])
+        .answers(&[answer(200, "The reading", &[json(model(&MEMORY))]), KEY_NEEDED, SLOWED, FAILED])
         .tag("system"),
 ];
 
