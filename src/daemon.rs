@@ -304,7 +304,8 @@ impl Daemon {
         self.desk.telemetry.stop();
         self.alerts.stop(STEP);
         self.hub.stop(STEP);
-        self.store.stop(STEP);
+        // A card takes its time, and what it does not get is gone.
+        self.store.stop(deadline.saturating_duration_since(clock::now()).max(STEP));
         self.shared.flusher.stop(STEP);
         log::info!("stopped");
     }
