@@ -24,6 +24,7 @@
 mod alerts;
 mod audit;
 mod chores;
+mod clusters;
 mod db;
 mod error;
 mod facts;
@@ -62,6 +63,7 @@ use crate::rt::clock;
 use crate::rt::worker::Worker;
 pub use alerts::KeptAlert;
 pub use audit::{AuditBroken, AuditRecord, hex};
+pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
