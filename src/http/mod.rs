@@ -28,6 +28,7 @@ use crate::config;
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
+use crate::nodes::Nodes;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
@@ -48,6 +49,7 @@ pub struct Rooms {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub store: Arc<Store>,
+    pub nodes: Arc<Nodes>,
     pub alerts: Arc<Alerts>,
     pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
