@@ -10,7 +10,7 @@ const KEYS: &str = "api-keys";
 
 pub const ROUTES: &[Route] = &[
     Route::post("/api/v1/auth/register", "register", "Make an account")
-        .about("Only where `users.registration` is on; otherwise `pinwire user add` makes accounts.")
+        .about("Only where `auth.open_registration` is on; otherwise `pinwire user add` makes accounts.")
         .open()
         .body(&[json(model(&REGISTRATION))])
         .answers(&[
@@ -36,6 +36,7 @@ pub const ROUTES: &[Route] = &[
             NOT_VALID,
             TOO_MANY,
             BUSY,
+            UNWRITABLE,
         ])
         .tag(TAG),
     Route::post("/api/v1/auth/refresh", "refresh", "A new access token")
@@ -47,6 +48,7 @@ pub const ROUTES: &[Route] = &[
             NOT_VALID,
             TOO_MANY,
             BUSY,
+            UNWRITABLE,
         ])
         .tag(TAG),
     Route::get("/api/v1/auth/me", "me", "Who I am")
@@ -82,7 +84,10 @@ pub const ROUTES: &[Route] = &[
         ])
         .tag(TAG),
     Route::post("/api/v1/auth/logout", "logout", "End this login")
-        .about("Its access and refresh tokens are no longer good.")
+        .about(
+            "Its access and refresh tokens are no longer good; so are those of the refresh token's login, where \
+            one is sent in the body.",
+        )
         .answers(&[answer(200, "Ended", NOTE_BODY), UNKNOWN_CALLER, NOT_ALLOWED, TOO_MANY, BUSY, UNWRITABLE])
         .tag(TAG),
     Route::post("/api/v1/api-keys", "makeApiKey", "Make a key for a server's agent")
@@ -93,7 +98,7 @@ pub const ROUTES: &[Route] = &[
         .body(&[json(model(&NEW_API_KEY))])
         .answers(&[
             answer(201, "Made", &[json(model(&MADE_API_KEY))]),
-            answer(400, "It would have ended already", DETAIL_BODY),
+            answer(400, "`expires_at` lies in the past", DETAIL_BODY),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_YOURS,
@@ -104,7 +109,7 @@ pub const ROUTES: &[Route] = &[
             UNWRITABLE,
         ])
         .tag(KEYS),
-    Route::get("/api/v1/api-keys", "apiKeys", "Keys of my servers")
+    Route::get("/api/v1/api-keys", "apiKeys", "The keys of all servers that I see")
         .answers(&[
             answer(200, "The keys, without themselves", &[json(list(&model(&API_KEY)))]),
             UNKNOWN_CALLER,
@@ -163,7 +168,7 @@ pub const ROUTES: &[Route] = &[
         .tag(KEYS),
 ];
 
-const KEY: Parameter = in_path("key_id", TEXT, "As `id` in the answer that made it", "k1a2b3c4d5e6");
+const KEY: Parameter = in_path("key_id", TEXT, "As `id` in the answer that made it", "0a1b2c3d4e");
 
 const REGISTRATION: Model = Model {
     name: "Registration",
