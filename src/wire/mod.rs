@@ -7,6 +7,7 @@ pub mod docker;
 pub mod endrpi;
 pub mod events;
 pub mod frame;
+pub mod journal;
 pub mod openapi;
 pub mod picloud;
 pub mod time;
