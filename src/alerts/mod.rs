@@ -83,6 +83,8 @@ pub struct Alerts {
     /// Wakes the thread; one pending wake-up is as good as many.
     nudge: Sender<()>,
     stopping: AtomicBool,
+    /// The store works again: what could not be written can be now.
+    recovered: AtomicBool,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -114,6 +116,7 @@ impl Alerts {
             couriers: Couriers::start(config)?,
             nudge,
             stopping: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             worker: Mutex::default(),
         });
         let own = Arc::clone(&alerts);
@@ -160,6 +163,11 @@ impl Alerts {
         let mut own = self.own();
         own.degraded = degraded.map(str::to_owned);
         self.store_is(&own, degraded);
+        drop(own);
+        if degraded.is_none() {
+            self.recovered.store(true, Ordering::Release);
+            let _ = self.nudge.try_send(());
+        }
     }
 
     /// The server is gone, and its thresholds and alerts with it. Never waits.
@@ -349,7 +357,8 @@ impl Alerts {
             });
             let now = clock::now();
             let stopping = self.stopping.load(Ordering::Acquire);
-            if stopping || retry.is_none_or(|at| at <= now) {
+            let recovered = self.recovered.swap(false, Ordering::AcqRel);
+            if stopping || recovered || retry.is_none_or(|at| at <= now) {
                 retry = self.write(retry.is_some()).map(|wait| now + wait);
             }
             if stopping {
