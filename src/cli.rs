@@ -1,6 +1,7 @@
 //! The command line as typed: definitions and help only. What it means is decided in `config` and `client`.
 
 mod agent;
+mod audit;
 mod key;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{AuthMode, Backend, Flags};
 use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
+pub use audit::AuditArgs;
 pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
 
 /// How a client's `--url` may begin.
@@ -56,6 +58,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Make, list and end API keys in the daemon's state directory
     Key(KeyArgs),
+    /// Print the audit of a state directory: who asked for what, and what came of it; and check that it is whole
+    Audit(AuditArgs),
     /// Check flags, environment and configuration file, and start nothing
     CheckConfig(CheckConfigArgs),
     /// Drive the configured safe states without a running daemon; for ExecStopPost

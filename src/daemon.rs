@@ -3,6 +3,7 @@
 //! what the store still has to, end.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,14 +11,15 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::agent::{self, Agent};
+use crate::agent::{self, Agent, Orders};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
-use crate::collect::Collector;
+use crate::collect::{Collector, Containers};
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
+use crate::docker::Docker;
 use crate::fleet::Fleet;
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
@@ -27,7 +29,7 @@ use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
-use crate::{http, logging, wire};
+use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
@@ -103,6 +105,7 @@ struct Daemon {
     store: Arc<Store>,
     alerts: Arc<Alerts>,
     fleet: Arc<Fleet>,
+    orders: Arc<Orders>,
     agent: Option<Agent>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
@@ -196,10 +199,15 @@ impl Daemon {
             tls: tls.clone(),
         };
         let door = Door::new(&config.front, &config.session, rooms);
+        let docker = Arc::new(Docker::new(&config.docker));
+        let own_program = Path::new(run::OWN_PROGRAM);
+        let orders = Orders::start(&config.commands, Arc::clone(&docker), Arc::clone(&store), own_program);
+        let orders = Arc::new(orders.map_err(StartError::new)?);
         let agent = Agent::new(&config.agent, || agent::Rooms {
             hub: Arc::clone(&hub),
             desk: Arc::clone(&desk),
-            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), None),
+            orders: Arc::clone(&orders),
+            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), containers(&docker)),
             root: config.root.clone(),
             state_dir: config.state_dir.clone(),
             node_id: config.node_id.clone(),
@@ -219,7 +227,8 @@ impl Daemon {
         if let Some(agent) = &agent {
             agent.start().map_err(StartError::new)?;
         }
-        let daemon = Daemon { node_id, hub, desk, store, alerts, fleet, agent, shared, http, tls, door, listeners };
+        let daemon =
+            Daemon { node_id, hub, desk, store, alerts, fleet, orders, agent, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -253,13 +262,16 @@ impl Daemon {
             listener.close(STEP);
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        // A fifth is kept for the rooms behind the door.
+        let last = deadline - limit / 5;
+        // What runs is ended, so that the hub and the audit hear of it. Its keeper goes on with that after us.
+        self.orders.stop(limit / 2);
         if let Some(agent) = &self.agent {
             agent.stop(STEP);
         }
         // Whoever waits for an agent is answered.
         self.fleet.stop(STEP);
-        // A fifth is kept for the rooms behind the door.
-        self.door.close_all(deadline - limit / 5);
+        self.door.close_all(last);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
@@ -308,6 +320,22 @@ fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
     hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
     // Not `combine`: a busy hub would take it in after the Close that follows a shutdown's announcement.
     hub.drain();
+}
+
+/// This machine's containers, where they are anybody's business.
+fn containers(docker: &Arc<Docker>) -> Option<Containers> {
+    if !docker.enabled() {
+        return None;
+    }
+    let docker = Arc::clone(docker);
+    let list = move || match docker.list() {
+        Ok(containers) => Some(containers),
+        Err(error) => {
+            log::debug!("containers cannot be listed: {error}");
+            None
+        }
+    };
+    Some(Box::new(list))
 }
 
 /// The reason without the number, and with the fix where there is a usual one.

@@ -46,6 +46,8 @@
 //! | `gpio-in` | edges and what others do with lines (character device, or sysfs), an input's rate or debounce window | 1, with real lines |
 //! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
 //! | `store` | uses of keys to write down, another process at the database, a key's expiry | 1, with a state directory |
+//! | `run` | commands to run, and what those print | 2, where commands are allowed |
+//! | `orders` | orders about containers; refusals to write down | 1 |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
 //! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send

@@ -49,6 +49,10 @@ fn main() -> ExitCode {
             Err(error) => exit(Err(error), BAD_USAGE),
         },
         Command::Key(args) => key(&args.command),
+        Command::Audit(args) => match config::load_state_dir(&(&args.store).into()) {
+            Ok(dir) => exit(client::audit(&args, &dir), FAILED),
+            Err(error) => exit(Err(error), BAD_USAGE),
+        },
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),

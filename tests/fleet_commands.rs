@@ -461,7 +461,11 @@ fn without_permission_everything_is_denied_and_in_the_audit() {
     let after = AuditPhase::After;
     assert_eq!(
         said,
-        [(after, "1", "command id"), (after, "2", "docker restart web"), (after, "3", "docker logs web (the last 3)")]
+        [
+            (after, "1", "here: command id"),
+            (after, "2", "here: docker restart web"),
+            (after, "3", "here: docker logs web (the last 3)")
+        ]
     );
     assert!(entries.iter().all(|entry| entry.result.as_deref().is_some_and(|result| result.starts_with("denied: "))));
 }

@@ -50,6 +50,7 @@ const LOGS: usize = 1024;
 pub struct Rooms {
     pub hub: Arc<Hub>,
     pub desk: Arc<Desk>,
+    pub orders: Arc<Orders>,
     pub collector: Collector,
     pub root: PathBuf,
     pub state_dir: Option<PathBuf>,
@@ -117,6 +118,7 @@ impl Agent {
             key_id,
             digest,
             desk: rooms.desk,
+            orders: rooms.orders,
             root: rooms.root,
             boot_id,
             node_id: rooms.node_id,

@@ -20,6 +20,9 @@ use crate::types::fleet::{AuditEntry, AuditPhase, ContainerAction, Issuer, Order
 /// Orders about containers, and refusals to be written down, that may wait for their turn.
 const QUEUE: usize = 32;
 
+/// What our records in the audit begin with, which tells them from a hub's, whose orders are for others too.
+const HERE: &str = "here: ";
+
 /// Whoever sent an order.
 pub trait Reply: Send {
     /// What a command that takes longer than a second has printed since; `offset` is in bytes.
@@ -71,7 +74,7 @@ impl Orders {
             book: Arc::clone(&self.book),
             id: id.to_owned(),
             issuer: issuer.clone(),
-            what: describe(order),
+            what: format!("{HERE}{}", describe(order)),
             begun: false,
         };
         let Order::Command { command } = order else { return self.container(entry, order) };
@@ -144,7 +147,7 @@ impl Entry {
     /// # Errors
     /// The outcome it has instead.
     fn begin(&mut self) -> Result<(), Outcome> {
-        match self.book.store.ordered(&self.id) {
+        match self.book.store.ordered(&self.id, HERE) {
             Ok(None) => {}
             Ok(Some(result)) => {
                 let result = result.unwrap_or_else(|| "it was interrupted".to_owned());

@@ -96,8 +96,7 @@ pub fn load_lines(flags: &Flags) -> Result<Config, ConfigError> {
 pub fn load_state_dir(flags: &Flags) -> Result<PathBuf, ConfigError> {
     let (file, _) = read(flags)?;
     flags.state_dir.clone().or_else(|| given(&file.state_dir)).ok_or_else(|| {
-        let message =
-            "keys are kept in the daemon's state directory: give --state-dir DIR, or --config FILE with state_dir";
+        let message = "no state directory is named: give --state-dir DIR, or --config FILE with state_dir";
         ConfigError::new("--state-dir", message)
     })
 }
@@ -196,7 +195,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 }
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
-    hub.own_server = file.own_server;
+    hub.own_server = file.own_server.unwrap_or(hub.own_server);
     set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rusqlite::{ErrorCode, TransactionBehavior};
 
+use super::error::is_damage;
 use super::records::FLUSH_AT;
 use super::retention::{self, Sweep};
 use super::thread::{BUSY_INTERVAL, RETRY_INTERVAL, Thread};
@@ -77,6 +78,9 @@ impl Thread {
             }
             Err((Some(ErrorCode::DatabaseBusy), _)) => self.chores.flush_after = Some(now + BUSY_INTERVAL),
             Err((_, error)) => {
+                if is_damage(&error) {
+                    self.shared.met_damage();
+                }
                 let why = error.to_string();
                 match StoreError::from(error) {
                     StoreError::Unwritable(_) => {
@@ -121,6 +125,9 @@ impl Thread {
             Ok(())
         };
         if let Err(error) = outcome {
+            if is_damage(&error) {
+                self.shared.met_damage();
+            }
             // The next batch leads here again.
             log::warn!("store: the history cannot be rolled up or swept now: {error}");
         }
@@ -167,6 +174,9 @@ impl Thread {
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
+            if is_damage(&error) {
+                self.shared.met_damage();
+            }
             log::warn!("store: what is too old cannot be taken away now: {error}");
         }
     }

@@ -22,6 +22,18 @@ pub const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// SQLite's page cache, in KiB: what is kept here is small, and so is a Pi.
 const CACHE_KIB: i64 = 256;
 
+/// A file up to this size is read whole when it is opened; of a larger one the tables in [`VITAL`] are.
+const CHECK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What says who may come in, and what everything else hangs on.
+const VITAL: [&str; 6] = ["facts", "keys", "users", "ended_logins", "servers", "streams"];
+
+/// How far SQLite's log is cut back, in bytes, when it has become larger.
+const LOG_BYTES: i64 = 4 * 1024 * 1024;
+
+/// Made beside a database in which damage was met: the next start reads it whole.
+const SUSPECT: &str = "pinwire.db.suspect";
+
 /// What SQLite has beside the database file.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 
@@ -106,7 +118,7 @@ impl Db {
             };
             prepare(&sql)?;
             schema::version(&sql)?;
-            check(&sql)?;
+            check(&sql, &path)?;
             Ok(Db { sql, path: path.clone(), how })
         };
         match open(How::Read) {
@@ -199,6 +211,21 @@ impl Db {
     }
 }
 
+/// Has the next start read the whole file, because damage was met in it.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn suspect(dir: &Path) -> io::Result<()> {
+    fs::write(dir.join(SUSPECT), "")
+}
+
+/// Whether it is worth trying to open the database of `dir` to write it.
+pub fn may_be_written(dir: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    let path = dir.join(FILE);
+    access(dir, Access::WRITE_OK).is_ok() && (!path.exists() || access(&path, Access::WRITE_OK).is_ok())
+}
+
 /// Whether a state directory may hold keys that cannot be read.
 pub fn may_exist(dir: &Path) -> bool {
     match fs::symlink_metadata(dir.join(FILE)) {
@@ -279,17 +306,20 @@ fn open_to_write(path: &Path) -> Result<Connection, Unfit> {
     prepare(&sql)?;
     // Before anything is written: what is not ours is left alone.
     schema::version(&sql)?;
-    check(&sql)?;
+    // SQLite opens what it may not write all the same.
+    if sql.is_readonly("main")? {
+        return Err(Unfit::Sql(Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None)));
+    }
+    check(&sql, path)?;
     if sql.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))? != "wal" {
         sql.pragma_update(None, "journal_mode", "wal")?;
     }
     // A key that was revoked stays so after a power cut.
     sql.pragma_update(None, "synchronous", "FULL")?;
+    sql.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     schema::migrate(&mut sql)?;
-    // SQLite opens what it may not write all the same.
-    if sql.is_readonly("main")? {
-        return Err(Unfit::Sql(Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None)));
-    }
+    // It was read whole, or is a new one.
+    let _ = fs::remove_file(path.with_file_name(SUSPECT));
     Ok(sql)
 }
 
@@ -299,9 +329,26 @@ fn prepare(sql: &Connection) -> rusqlite::Result<()> {
     sql.pragma_update(None, "trusted_schema", false)
 }
 
-/// Reads the whole file, which is small.
-fn check(sql: &Connection) -> rusqlite::Result<()> {
-    let found: String = sql.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+/// Looks for damage: in the whole file where that is small or suspected, else in the vital tables. What it does not find
+/// is met when it is read, and makes the file a suspect.
+fn check(sql: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let size = fs::metadata(path).map_or(0, |meta| meta.len());
+    if size <= CHECK_BYTES || path.with_file_name(SUSPECT).exists() {
+        return sound(sql.pragma_query_value(None, "quick_check", |row| row.get(0))?);
+    }
+    let known = |table: &str| {
+        let query = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)";
+        sql.query_row(query, [table], |row| row.get::<_, bool>(0))
+    };
+    for table in VITAL {
+        if known(table)? {
+            sound(sql.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn sound(found: String) -> rusqlite::Result<()> {
     if found == "ok" {
         return Ok(());
     }

@@ -41,3 +41,8 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
+
+/// Whether an error says that the file is damaged.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}

@@ -61,7 +61,7 @@ use crate::config;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
 pub use alerts::KeptAlert;
-pub use audit::{AuditBroken, AuditRecord};
+pub use audit::{AuditBroken, AuditRecord, hex};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};
@@ -181,11 +181,18 @@ impl Store {
     /// # Errors
     /// See [`StoreError`]. [`StoreError::Busy`] where another reading takes more than [`READ_LIMIT`].
     pub fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(write::ending());
+        }
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match reader {
+        let outcome = match reader {
             Some(reader) => at_once(&*reader.take(READ_LIMIT).ok_or(StoreError::Busy)?, f),
             None => at_once(&self.shared.db.take(READ_LIMIT).ok_or(StoreError::Busy)?.sql, f),
+        };
+        if outcome.as_ref().is_err_and(error::is_damage) {
+            self.shared.met_damage();
         }
+        Ok(outcome?)
     }
 
     /// Writes what waits, closes the database and tells who wants to know, each within `limit`.
@@ -200,10 +207,10 @@ impl Store {
     }
 }
 
-fn at_once<T>(sql: &Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+fn at_once<T>(sql: &Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     // Ended, and so rolled back, whatever happens in `f`.
     let reading = sql.unchecked_transaction()?;
-    Ok(f(&reading)?)
+    f(&reading)
 }
 
 #[cfg(test)]
@@ -278,9 +285,12 @@ mod tests {
             assert_eq!(store.write(|_| Ok(())), Err(StoreError::Busy));
             drop(wait.0);
         });
-        store.stop(LIMIT);
+        // Has its turn after all of those.
+        while store.write(|_| Ok(())) == Err(StoreError::Busy) {}
         let query = "SELECT count(*) FROM facts WHERE name = 'never'";
         let count = |sql: &Connection| sql.query_row(query, [], |row| row.get::<_, i64>(0));
         assert_eq!(store.read(count), Ok(0));
+        store.stop(LIMIT);
+        assert_eq!(store.read(count), Err(write::ending()));
     }
 }

@@ -42,6 +42,9 @@ const FINEST: Step = STEPS[0];
 /// What is rolled up together, and the longest step.
 pub const WINDOW: i64 = 15 * MINUTE;
 
+/// How much farther back than its steps say a history goes: who asks for the last hour gets all of it.
+pub const SLACK: i64 = WINDOW;
+
 /// From the end of such a window to its being rolled up: most samples are there by then.
 pub const LATE: i64 = 2 * MINUTE;
 
@@ -154,8 +157,8 @@ impl Batch {
         let folded = Folded::of(point);
         for step in STEPS {
             let rolled = at < rolled_up;
-            let wanted = if step == FINEST { !rolled || at >= now - step.kept } else { rolled };
-            if wanted && at >= now - STEPS[2].kept {
+            let wanted = if step == FINEST { !rolled || at >= now - step.kept - SLACK } else { rolled };
+            if wanted && at >= now - STEPS[2].kept - SLACK {
                 self.0.entry((server, step.seconds, step.begin(at))).or_default().add(&folded);
             }
         }
@@ -241,7 +244,7 @@ pub fn servers(sql: &Connection) -> rusqlite::Result<Vec<i64>> {
 pub fn step_for(start: i64, end: i64, limit: usize, now: i64) -> Step {
     let fits = |step: &&Step| {
         let points = end.saturating_sub(start) / (step.seconds * SECOND);
-        start >= now - step.kept && usize::try_from(points).is_ok_and(|points| points <= limit)
+        start >= now - step.kept - SLACK && usize::try_from(points).is_ok_and(|points| points <= limit)
     };
     STEPS.iter().find(fits).copied().unwrap_or(STEPS[2])
 }

@@ -8,7 +8,7 @@
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::points::{self, STEPS};
+use super::points::{self, SLACK, STEPS};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -47,7 +47,7 @@ impl Sweep {
         sql.execute("DELETE FROM alerts WHERE resolved < ?1 AND muted = 0", [now - ALERTS_KEPT])?;
         sql.execute("DELETE FROM streams WHERE updated < ?1", [now - STREAMS_KEPT])?;
         let rolled_up = points::rolled_up(sql)?;
-        let [fine, middle, long] = STEPS.map(|step| now - step.kept);
+        let [fine, middle, long] = STEPS.map(|step| now - step.kept - SLACK);
         let points = [fine.min(rolled_up), middle, long];
         Ok(Sweep { servers: servers(sql)?, points, records: now - RECORDS_KEPT, trims: false })
     }

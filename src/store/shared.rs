@@ -1,24 +1,29 @@
 //! What the store's thread and everybody's handle have in common.
 
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::db::{Db, FILE, OpenError};
+use super::db::{self, Db, FILE, OpenError};
 use super::news::News;
 use super::records::Pending;
 use super::turn::Turn;
 use super::watch::Bell;
-use super::{Health, flush, open};
+use super::{Health, READ_LIMIT, flush, open};
 
 /// See the module's text.
 pub struct Shared {
+    dir: Option<PathBuf>,
+    /// Damage was met.
+    suspected: AtomicBool,
     /// What `health` is while nothing is wrong.
     well: Health,
     health: Mutex<Health>,
     pub stopping: AtomicBool,
+    /// The database was closed.
+    pub closed: AtomicBool,
     /// A key was used.
     pub used: AtomicBool,
     pub bell: Bell,
@@ -36,9 +41,12 @@ impl Shared {
         let well = dir.map_or(Health::None, |_| Health::Ok);
         let none = |error: std::io::Error| OpenError::Unusable(FILE.into(), error.to_string());
         let mut shared = Shared {
+            dir: dir.map(Path::to_owned),
+            suspected: AtomicBool::new(false),
             health: Mutex::new(well.clone()),
             well,
             stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
             bell: Bell::new().map_err(none)?,
             db: Turn::new(Db::in_memory()?),
@@ -71,6 +79,19 @@ impl Shared {
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
     }
 
+    /// Closes the database, those that read first: only a connection that writes can fold SQLite's log into the file.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever reads now has his time; the connection is closed with the last of them.
+        drop(reader.as_ref().map(|reader| reader.take(READ_LIMIT)));
+        drop(reader);
+        let mut db = self.db.wait();
+        if let Ok(nothing) = Db::nothing(Path::new("")) {
+            *db = nothing;
+        }
+    }
+
     /// Its lock guards plain values, and nobody waits while holding it.
     pub fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,6 +122,19 @@ impl Shared {
         }
     }
 
+    /// The file is damaged where it was just used: the next start looks at all of it, and sets it aside.
+    pub fn met_damage(&self) {
+        if self.suspected.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(dir) = &self.dir else { return };
+        let path = dir.join(FILE);
+        self.degrade(format!("'{}' is damaged: the next start looks at all of it and sets it aside", path.display()));
+        if let Err(error) = db::suspect(dir) {
+            log::warn!("store: the next start cannot be told to look at all of '{}': {error}", path.display());
+        }
+    }
+
     /// What is wrong, or nothing.
     pub fn reason(&self) -> String {
         match &*self.health() {
@@ -110,6 +144,9 @@ impl Shared {
     }
 
     pub fn recover(&self) {
+        if self.suspected.load(Ordering::Acquire) {
+            return;
+        }
         if std::mem::replace(&mut *self.health(), self.well.clone()) != self.well {
             log::info!("store: the database works again");
             self.news.health(self.well.clone());

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::Receiver;
 
 use super::chores::Chores;
-use super::db::Db;
+use super::db::{self, Db};
+use super::error::is_damage;
 use super::keys::Key;
 use super::shared::Shared;
 use super::watch::Watch;
@@ -109,6 +110,7 @@ impl Thread {
             if stopping {
                 self.flush();
                 self.note_uses();
+                self.shared.close();
                 return;
             }
             let now = clock::now();
@@ -185,7 +187,12 @@ impl Thread {
                     self.again_at = Some(clock::now() + AGAIN);
                     return;
                 }
-                Attempt::Unwritable(why) => self.fails(&why),
+                Attempt::Unwritable { why, damaged } => {
+                    if damaged {
+                        self.shared.met_damage();
+                    }
+                    self.fails(&why);
+                }
                 Attempt::Over => {}
             }
         }
@@ -231,6 +238,9 @@ impl Thread {
     }
 
     fn unreadable(&self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            self.shared.met_damage();
+        }
         let path = self.shared.db.wait().path().display().to_string();
         self.shared.degrade(format!("'{path}' cannot be read: {error}; the keys and users known so far stay in force"));
     }
@@ -276,6 +286,9 @@ impl Thread {
     /// Opens the database anew, to be written; whether that is possible now.
     fn reopen(&mut self) -> bool {
         let Some(dir) = &self.dir else { return false };
+        if !db::may_be_written(dir) {
+            return false;
+        }
         let Ok(db) = Db::open(dir) else { return false };
         let was_file = std::mem::replace(&mut *self.shared.db.wait(), db).is_file();
         self.writable = true;

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
+use super::error::is_damage;
 
 /// How long a write may wait for its turn; once it is being done, the disk has as long again.
 pub const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ pub enum Attempt {
     /// Another process holds the database: to be tried again.
     Again,
     /// The database is at fault, not the job. It was answered.
-    Unwritable(String),
+    Unwritable { why: String, damaged: bool },
     /// Refused by a table's rule, or nobody waits any more. It was answered.
     Over,
 }
@@ -96,13 +97,20 @@ where
         if self.state.compare_exchange(WAITING, BEGUN, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return Attempt::Over;
         }
+        let mut damaged = false;
         let written = sql.and_then(|sql| {
-            let write = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // A job that has been done is not kept, so there is one.
             let Some(f) = self.f.take() else { return Err(StoreError::Busy) };
-            let value = f(&write)?;
-            write.commit()?;
-            Ok(value)
+            let done = sql.transaction_with_behavior(TransactionBehavior::Immediate);
+            let done = match done {
+                Ok(write) => f(&write).and_then(|value| write.commit().map(|()| value)),
+                Err(error) => {
+                    self.f = Some(f);
+                    Err(error)
+                }
+            };
+            damaged = done.as_ref().is_err_and(is_damage);
+            Ok(done?)
         });
         let failed = match written {
             Ok(value) => {
@@ -120,7 +128,7 @@ where
         };
         let _ = self.answer.try_send(Err(failed.clone()));
         match failed {
-            StoreError::Unwritable(why) => Attempt::Unwritable(why),
+            StoreError::Unwritable(why) => Attempt::Unwritable { why, damaged },
             _ => Attempt::Over,
         }
     }

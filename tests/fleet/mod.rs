@@ -60,7 +60,7 @@ impl Hub {
     /// Makes a key for a server's agent, in the store as another process would, and waits until the hub knows it.
     pub fn agent_key(&self, server_id: &str) -> String {
         let minted = mint().expect("random");
-        let store = rusqlite::Connection::open(self.state.join("pinwire.db")).expect("the store");
+        let store = rusqlite::Connection::open(self.database()).expect("the store");
         store.busy_timeout(crate::common::LIMIT).expect("a limit");
         let sql = "INSERT INTO keys (id, name, digest, created, server_id) VALUES (?1, 'agent', ?2, 0, ?3)";
         store.execute(sql, (minted.id.as_str(), minted.digest.0, server_id)).expect("a key");
@@ -70,8 +70,12 @@ impl Hub {
         minted.text
     }
 
+    pub fn database(&self) -> PathBuf {
+        self.state.join("pinwire.db")
+    }
+
     pub fn revoke(&self, key: &str) {
-        let store = rusqlite::Connection::open(self.state.join("pinwire.db")).expect("the store");
+        let store = rusqlite::Connection::open(self.database()).expect("the store");
         store.busy_timeout(crate::common::LIMIT).expect("a limit");
         let id = key.trim_start_matches("pw_").split('.').next().expect("an id");
         let changed = store.execute("UPDATE keys SET revoked_at = 1 WHERE id = ?1", [id]).expect("SQL");
