@@ -388,7 +388,7 @@ fn on_a_full_disk_alerts_work_from_memory_and_are_written_when_there_is_room() {
     let mut daemon = common::Daemon::launch(dir, command);
     let inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), state.display()));
     let id = watch::server(&daemon, "pi1");
-    let mut agent = Agent::connect(&daemon, &watch::agent_key_in(&daemon, &inside, &id));
+    let mut agent = Agent::connect(&daemon, &watch::agent_key(&daemon, &id));
     threshold(&daemon, &id, "cpu", 80.0);
     let mut events = alert_events(&daemon);
     let fill = inside.join("fill");

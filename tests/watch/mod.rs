@@ -72,20 +72,7 @@ pub fn server(daemon: &Daemon, name: &str) -> String {
 
 /// A key for a server's agent.
 pub fn agent_key(daemon: &Daemon, server_id: &str) -> String {
-    agent_key_in(daemon, &daemon.dir.path().join("state"), server_id)
-}
-
-/// The same where the hub's state is seen there.
-pub fn agent_key_in(daemon: &Daemon, state: &std::path::Path, server_id: &str) -> String {
-    let minted = pinwire::auth::mint().expect("random");
-    let store = rusqlite::Connection::open(state.join("pinwire.db")).expect("the store");
-    store.busy_timeout(crate::common::LIMIT).expect("a limit");
-    let sql = "INSERT INTO keys (id, name, digest, created, server_id) VALUES (?1, 'agent', ?2, 0, ?3)";
-    store.execute(sql, (minted.id.as_str(), minted.digest.0, server_id)).expect("a key");
-    let keys: i64 = store.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).expect("a count");
-    drop(store);
-    daemon.wait_for_log(&format!("of {keys} API keys"));
-    minted.text
+    text(&good(daemon, "POST", "api-keys", &json!({"server_id": server_id, "name": "agent"}))["key"])
 }
 
 /// A server's agent, let in.
