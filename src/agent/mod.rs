@@ -35,6 +35,7 @@ use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
+pub use facts::of_this_machine as facts_of_this_machine;
 use feed::{Feed, LogNews};
 use link::Link;
 use shared::Shared;
