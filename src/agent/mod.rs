@@ -38,6 +38,7 @@ use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
+pub use facts::of_this_machine as facts_of_this_machine;
 use feed::Feed;
 use journal::Cursor;
 use link::Link;
