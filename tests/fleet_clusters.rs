@@ -108,6 +108,24 @@ fn an_agent_s_coming_and_going_are_events_and_it_joins_the_cluster_of_its_config
 }
 
 #[test]
+fn something_critical_makes_a_node_not_ready_until_it_is_over() {
+    let hub = Hub::start("node_id = \"hub\"\n");
+    let server = hub.server("worker");
+    let key = hub.agent_key(&server);
+    let limit = json!({"server_id": server, "metric_type": "cpu", "threshold_value": 50, "comparison": "gt"});
+    assert_eq!(hub.rest("POST", "/alerts/thresholds", &limit).status, 201);
+    let mut events = listener(&hub, "?types=node.status.*");
+    event(&mut events, "node.status.changed", json!({"node_id": "hub", "status": "ready"}));
+    let mut ws = agent(&hub, &key, "pi", None);
+    for (cpu, status) in [(10.0, "ready"), (95.0, "not_ready"), (96.0, "not_ready"), (10.0, "ready")] {
+        assert_eq!(ws.ask(&fleet::nested(&server, cpu).to_string())["type"], "metrics_received");
+        if cpu != 96.0 {
+            event(&mut events, "node.status.changed", json!({"node_id": "pi", "status": status}));
+        }
+    }
+}
+
+#[test]
 fn clusters_are_made_listed_changed_and_removed() {
     let hub = Hub::start("");
     let made = status(&hub, "POST", "/clusters", json!({"name": "test-cluster", "description": "a test"}), 201);
