@@ -34,12 +34,15 @@ pub trait Reply: Send {
     fn done(self: Box<Self>, outcome: Outcome);
 }
 
+/// What the thread of [`Orders`] does, one after the other.
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Takes orders, for the agent and for a hub that is its own first server.
 pub struct Orders {
     runner: Runner,
     docker: Arc<Docker>,
     book: Arc<Book>,
-    queue: Mutex<Option<Sender<Box<dyn FnOnce() + Send>>>>,
+    queue: Mutex<Option<Sender<Job>>>,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -50,7 +53,7 @@ impl Orders {
     /// The system's refusal of a thread or a descriptor.
     pub fn start(config: &Commands, docker: Arc<Docker>, store: Arc<Store>, program: &Path) -> io::Result<Orders> {
         let book = Arc::new(Book { memory: Mutex::default(), store, without_audit: config.without_audit });
-        let (sender, jobs) = bounded::<Box<dyn FnOnce() + Send>>(QUEUE);
+        let (sender, jobs) = bounded::<Job>(QUEUE);
         let worker = Worker::spawn("orders", move || jobs.into_iter().for_each(|job| job()))?;
         Ok(Orders {
             runner: Runner::start(config, program)?,
@@ -192,7 +195,9 @@ impl Entry {
     /// Writes down what came of it and tells who waits.
     fn finish(&mut self, outcome: Outcome) {
         let result = sum_up(&outcome);
-        log::info!("order {} of {} ({}): {}: {result}", self.id, self.issuer.who, self.issuer.from, self.what);
+        let Issuer { who, from, .. } = &self.issuer;
+        // One line, whatever was sent.
+        log::info!("order {} of {who} ({from}): {}: {}", self.id, self.what.escape_debug(), result.escape_debug());
         if let Err(error) = self.audit(AuditPhase::After, Some(result)) {
             log::error!("the audit of order {} lacks its end: {error}", self.id);
         }

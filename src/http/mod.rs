@@ -222,8 +222,6 @@ struct Asked {
     client_name: Option<String>,
     accepts_html: bool,
     json: bool,
-    /// A web page's form.
-    form: bool,
     body: Vec<u8>,
     /// What the key that was shown allows; `None`: everything.
     rights: Option<Arc<Rights>>,
@@ -309,7 +307,6 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         client_name: header(request, "X-API-Client-Name").filter(|name| !name.is_empty()),
         accepts_html: header(request, "Accept").is_some_and(|accept| accept.contains("text/html")),
         json: is_of(request, "application/json"),
-        form: is_of(request, "application/x-www-form-urlencoded"),
         body: Vec::new(),
         rights: None,
     };
