@@ -195,7 +195,11 @@ fn nodes_are_written_down_and_put_into_clusters_and_it_outlives_the_daemon() {
     let added = json!({"cluster_id": "lab", "node_id": "pi-2", "ip_address": "192.168.1.2", "status": "unknown"});
     event(&mut events, "cluster.node.added", added);
     status(&hub, "POST", "/clusters/1/nodes", json!({"node_id": 2}), 200); // and no event: it is there
-    status(&hub, "POST", "/clusters/other/nodes", json!({"node_id": 2}), 409);
+    for (from, to) in [("lab", "other"), ("other", "lab")] {
+        status(&hub, "POST", &format!("/clusters/{to}/nodes"), json!({"node_id": 2}), 200);
+        event(&mut events, "cluster.node.removed", json!({"cluster_id": from, "node_id": "pi-2"}));
+        assert_eq!(events.json()["cluster_id"], to);
+    }
     status(&hub, "POST", "/clusters/lab/nodes", json!({"node_id": "nobody"}), 404);
     status(&hub, "POST", "/clusters/lab/nodes", json!({"node_id": "hub"}), 200);
     assert_eq!(events.json()["data"]["node_id"], "hub", "this device is a node like others");
