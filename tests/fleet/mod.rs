@@ -86,10 +86,6 @@ impl Hub {
         minted.text
     }
 
-    pub fn database(&self) -> PathBuf {
-        self.state.join("pinwire.db")
-    }
-
     pub fn revoke(&self, key: &str) {
         let store = rusqlite::Connection::open(self.database()).expect("the store");
         store.busy_timeout(crate::common::LIMIT).expect("a limit");
