@@ -25,6 +25,11 @@ FIXTURES = HERE.parent / "fixtures"
 LIMIT = 20
 
 KEY = "schemathesis-operator"
+PASSWORD = "correct horse battery staple"
+
+# Paths that are about who is logged in, and those that users have something behind.
+USERS = "^/api/v1/auth/(me|profile|logout|change-password)"
+THEIRS = "^/api/v1/(auth|servers|api-keys|alerts|metrics|logs)"
 
 # What the daemon listens to in its environment; the caller's must not get in.
 OWN_ENVIRONMENT = ["PORT", "API_KEY", "USE_TLS", "KEY_FILE", "CERT_FILE", "ENABLE_INFO_SOCKET", "PINWIRE_API_KEY"]
@@ -73,9 +78,12 @@ class Process:
             )
         self.url = first_line(self.process, self.log)
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, token=None):
         request = urllib.request.Request(self.url + path, method=method)
-        request.add_header("X-API-Key", KEY)
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        else:
+            request.add_header("X-API-Key", KEY)
         data = None
         if body is not None:
             request.add_header("Content-Type", "application/json")
@@ -143,6 +151,25 @@ def seed(own):
     return server, key
 
 
+def user(own):
+    """A user's access token."""
+    person = {"email": "ada@example.org", "username": "ada", "password": PASSWORD, "password_confirm": PASSWORD}
+    return own.ask("POST", "/api/v1/auth/register", person)["access_token"]
+
+
+def look(own, seconds, header, secret_text, server, arguments):
+    """One pass; 0: nothing was found."""
+    command = [sys.executable, "-m", "schemathesis.cli", "--no-color"]
+    command += ["--config-file", HERE / "schemathesis.toml", "run", f"{own.url}/openapi.json"]
+    # What is there for old clients answers 501, always.
+    command += ["--exclude-deprecated", "--max-time", seconds, "-H", f"{header}:{secret_text}", *arguments]
+    # Some seconds more than it has been told to take: to shrink what it has found.
+    return subprocess.run(
+        list(map(str, command)), cwd=own.log.parent, timeout=seconds + 60, check=False,
+        env=environment() | {"SERVER": server},
+    ).returncode
+
+
 def main():
     arguments = sys.argv[1:]
     seconds = int(arguments.pop(0)) if arguments and arguments[0].isdigit() else 150
@@ -155,14 +182,15 @@ def main():
             server, key = seed(own)
             running.append(agent(directory, own.url, key))
             own.until(f"/api/v1/servers/{server}", lambda answer: answer["status"] == "online")
-            command = [sys.executable, "-m", "schemathesis.cli", "--no-color"]
-            command += ["--config-file", HERE / "schemathesis.toml", "run", f"{own.url}/openapi.json"]
-            command += ["--max-time", seconds, *arguments]
-            # Some seconds more than it has been told to take: to shrink what it has found.
-            status = subprocess.run(
-                list(map(str, command)), cwd=directory, timeout=seconds + 60, check=False,
-                env=environment() | {"KEY": KEY, "SERVER": server},
-            ).returncode
+            # An operator's key first; what is about a user, and what a user may see, with a user's token then.
+            status = look(own, seconds * 2 // 3, "X-API-Key", KEY, server, ["--exclude-path-regex", USERS, *arguments])
+            token = user(own)
+            server = own.ask("POST", "/api/v1/servers", {"name": "shed"}, token)["id"]
+            own.ask("POST", f"/api/v1/metrics/{server}", SAMPLE, token)
+            # The token is needed until the end, and this server has no agent.
+            without = ["--exclude-operation-id", "logout", "--exclude-operation-id", "serverAction"]
+            theirs = ["--include-path-regex", THEIRS, *without, *arguments]
+            status |= look(own, seconds // 3, "Authorization", f"Bearer {token}", server, theirs)
         finally:
             ended = [process.stop() for process in reversed(running)]
         for process in running:
