@@ -205,7 +205,12 @@ fn what_twenty_agents_have_to_say_while_the_hub_is_dead_is_there_once_and_in_ord
         let there: Vec<(i64, Value)> =
             kept.into_iter().map(|(_, at, data)| (at, serde_json::from_str(&data).expect("JSON"))).collect();
         let at = there.iter().zip(&seen).position(|(there, seen)| there != seen);
-        assert_eq!(there.len(), seen.len(), "{id}: they differ from {at:?}: {:?}", at.map(|at| (&there[at], &seen[at])));
+        assert_eq!(
+            there.len(),
+            seen.len(),
+            "{id}: they differ from {at:?}: {:?}",
+            at.map(|at| (&there[at], &seen[at]))
+        );
         assert!(there == seen, "{id}: the events differ");
         all = (all.0 + samples, all.1 + events);
     }
