@@ -86,8 +86,7 @@ struct Bench {
 }
 
 fn measure(options: &Options, dir: &Path) -> Result<()> {
-    let bench = Bench::new(options.servers, dir)?;
-    let mut bench = bench;
+    let mut bench = Bench::new(options.servers, dir)?;
     println!("{} servers, one sample each per {INTERVAL:?}; {}", options.servers, dir.display());
     bench.batches()?;
     bench.fill(options.hours)?;
@@ -178,7 +177,9 @@ impl Bench {
         let per_hour = 3600 / u32::try_from(INTERVAL.as_secs())?;
         let begun = Instant::now();
         let mut sizes = vec![self.bytes()?];
+        let mut written = 0;
         for hour in (0..hours).rev() {
+            let before = written_bytes()?;
             for sample in (0..per_hour).rev() {
                 let at = end - Duration::from_secs(3600) * hour - INTERVAL * sample;
                 for (n, id) in self.ids.iter().enumerate() {
@@ -191,24 +192,29 @@ impl Bench {
                 }
             }
             sizes.push(self.bytes()?);
+            written = written_bytes()?.saturating_sub(before);
             if begun.elapsed() > BUDGET {
                 println!("no more than {} of {hours} hours were filled within {BUDGET:?}", hours - hour);
                 break;
             }
         }
         let took = begun.elapsed();
-        let samples = self.ids.len() * per_hour as usize * (sizes.len() - 1);
-        let grown = |from: usize, to: usize| (sizes[to] as f64 - sizes[from] as f64) / 1048576.0;
-        let last = sizes.len() - 1;
+        let filled = sizes.len() - 1;
+        let samples = self.ids.len() * per_hour as usize * filled;
+        let mib = |bytes: f64| bytes / 1048576.0;
+        let grown = |hours: &[u64]| match hours {
+            [first, .., last] => mib(*last as f64 - *first as f64) / (hours.len() - 1) as f64,
+            _ => 0.0,
+        };
+        println!("{filled} hours of samples: {:.0} samples/s", samples as f64 / took.as_secs_f64());
         println!(
-            "{} hours of samples: {:.0} samples/s; with the first hour the files grew by {:.1} MiB, with the last by {:.1}; \
-             they have {:.1} MiB",
-            last,
-            samples as f64 / took.as_secs_f64(),
-            grown(0, 1),
-            grown(last - 1, last),
-            sizes[last] as f64 / 1048576.0
+            "growth: {:.1} MiB with the hour that is kept in points of 5 s, {:.2} MiB per hour before it, in points of 1 and \
+             15 min; the files have {:.1} MiB",
+            grown(&sizes[filled - 1..]),
+            grown(&sizes[..filled]),
+            mib(sizes[filled] as f64)
         );
+        println!("written to the disk for the last hour: {:.1} MiB", mib(written as f64));
         Ok(())
     }
 
@@ -241,6 +247,13 @@ impl Bench {
         }
         Ok(bytes)
     }
+}
+
+/// Bytes this process has had written, as the kernel counts; zero on a file system in memory.
+fn written_bytes() -> Result<u64> {
+    let io = std::fs::read_to_string("/proc/self/io")?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(line.ok_or("no write_bytes in /proc/self/io")?.parse()?)
 }
 
 fn point(at: SystemTime, n: usize) -> Point {
