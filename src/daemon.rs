@@ -3,6 +3,7 @@
 //! what the store still has to, end.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,24 +11,27 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::agent::{self, Agent};
+use crate::agent::{self, Agent, Orders};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
-use crate::collect::Collector;
+use crate::collect::{Collector, Containers};
 use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
-use crate::fleet::Fleet;
+use crate::docker::Docker;
+use crate::fleet::{Change, Fleet};
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
+use crate::mdns::{Mdns, Me};
+use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
-use crate::{http, logging, wire};
+use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
@@ -103,6 +107,9 @@ struct Daemon {
     store: Arc<Store>,
     alerts: Arc<Alerts>,
     fleet: Arc<Fleet>,
+    nodes: Arc<Nodes>,
+    mdns: Option<Mdns>,
+    orders: Arc<Orders>,
     agent: Option<Agent>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
@@ -159,6 +166,7 @@ impl Daemon {
         let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
         let fleet = Fleet::start(config.hub.clone(), Arc::clone(&hub), Arc::clone(&store), Arc::clone(&alerts));
         let fleet = fleet.map_err(StartError::new)?;
+        let nodes = nodes(config, &hub, &store, &fleet, &desk).map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
@@ -168,6 +176,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             store: Arc::clone(&store),
+            nodes: Arc::clone(&nodes),
             alerts: Arc::clone(&alerts),
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
@@ -196,10 +205,15 @@ impl Daemon {
             tls: tls.clone(),
         };
         let door = Door::new(&config.front, &config.session, rooms);
+        let docker = Arc::new(Docker::new(&config.docker));
+        let own_program = Path::new(run::OWN_PROGRAM);
+        let orders = Orders::start(&config.commands, Arc::clone(&docker), Arc::clone(&store), own_program);
+        let orders = Arc::new(orders.map_err(StartError::new)?);
         let agent = Agent::new(&config.agent, || agent::Rooms {
             hub: Arc::clone(&hub),
             desk: Arc::clone(&desk),
-            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), None),
+            orders: Arc::clone(&orders),
+            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), containers(&docker)),
             root: config.root.clone(),
             state_dir: config.state_dir.clone(),
             node_id: config.node_id.clone(),
@@ -219,7 +233,24 @@ impl Daemon {
         if let Some(agent) = &agent {
             agent.start().map_err(StartError::new)?;
         }
-        let daemon = Daemon { node_id, hub, desk, store, alerts, fleet, agent, shared, http, tls, door, listeners };
+        let mdns = on_network(config, &listeners, &nodes);
+        let daemon = Daemon {
+            node_id,
+            hub,
+            desk,
+            store,
+            alerts,
+            fleet,
+            nodes,
+            mdns,
+            orders,
+            agent,
+            shared,
+            http,
+            tls,
+            door,
+            listeners,
+        };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -253,19 +284,28 @@ impl Daemon {
             listener.close(STEP);
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        self.nodes.own_status(NodeStatus::Stopping);
+        if let Some(mdns) = &self.mdns {
+            mdns.stop(STEP);
+        }
+        // A fifth is kept for the rooms behind the door.
+        let last = deadline - limit / 5;
+        // What runs is ended, so that the hub and the audit hear of it. Its keeper goes on with that after us.
+        self.orders.stop(limit / 2);
         if let Some(agent) = &self.agent {
             agent.stop(STEP);
         }
         // Whoever waits for an agent is answered.
         self.fleet.stop(STEP);
-        // A fifth is kept for the rooms behind the door.
-        self.door.close_all(deadline - limit / 5);
+        self.door.close_all(last);
+        self.nodes.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
         self.alerts.stop(STEP);
         self.hub.stop(STEP);
-        self.store.stop(STEP);
+        // A card takes its time, and what it does not get is gone.
+        self.store.stop(deadline.saturating_duration_since(clock::now()).max(STEP));
         self.shared.flusher.stop(STEP);
         log::info!("stopped");
     }
@@ -304,10 +344,69 @@ fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
     }))
 }
 
+/// The table of nodes: this device, and whose agents come and go.
+fn nodes(
+    config: &Config,
+    hub: &Arc<Hub>,
+    store: &Arc<Store>,
+    fleet: &Arc<Fleet>,
+    desk: &Desk,
+) -> std::io::Result<Arc<Nodes>> {
+    let address = config.listen.iter().map(|address| address.ip()).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    let facts = agent::facts_of_this_machine(&config.root, &desk.telemetry, address);
+    let own = Own { node_id: config.node_id.as_str().into(), facts };
+    let servers = Arc::clone(fleet);
+    let look = move |id: &str| servers.server(id);
+    let nodes = Nodes::start(Arc::clone(hub), Arc::clone(store), own, Box::new(look))?;
+    let told = Arc::downgrade(&nodes);
+    fleet.on_change(move |server, change| {
+        let agent = match change {
+            Change::Connected(agent) => Some(&**agent),
+            _ => None,
+        };
+        if let Some(nodes) = told.upgrade() {
+            nodes.server_changed(&server.id, agent);
+        }
+    });
+    Ok(nodes)
+}
+
+/// Announces this daemon and finds others, as configured; without it the daemon serves all the same.
+fn on_network(config: &Config, listeners: &[Listener], nodes: &Arc<Nodes>) -> Option<Mdns> {
+    let listening = listeners.iter().map(Listener::address).collect();
+    let me = Me { node_id: config.node_id.clone(), listening, tls: config.tls.is_some() };
+    let nodes = Arc::downgrade(nodes);
+    let tell = move |news| {
+        if let Some(nodes) = nodes.upgrade() {
+            nodes.seen(news);
+        }
+    };
+    Mdns::start(&config.mdns, &me, tell).unwrap_or_else(|error| {
+        log::warn!("mdns: {error}; this daemon is not announced, and finds no other machines");
+        None
+    })
+}
+
 fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
     hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
     // Not `combine`: a busy hub would take it in after the Close that follows a shutdown's announcement.
     hub.drain();
+}
+
+/// This machine's containers, where they are anybody's business.
+fn containers(docker: &Arc<Docker>) -> Option<Containers> {
+    if !docker.enabled() {
+        return None;
+    }
+    let docker = Arc::clone(docker);
+    let list = move || match docker.list() {
+        Ok(containers) => Some(containers),
+        Err(error) => {
+            log::debug!("containers cannot be listed: {error}");
+            None
+        }
+    };
+    Some(Box::new(list))
 }
 
 /// The reason without the number, and with the fix where there is a usual one.

@@ -14,6 +14,7 @@ use tungstenite::{Error, WebSocket};
 
 use super::backoff::Backoff;
 use super::facts;
+use super::orders::{Orders, Reply};
 use super::session::Session;
 use super::shared::Shared;
 use crate::auth::{Digest, KeyId};
@@ -21,7 +22,7 @@ use crate::config;
 use crate::conn::client::{Dial, DialError, Stream};
 use crate::dispatch::Desk;
 use crate::rt::{clock, random};
-use crate::types::fleet::{AgentInfo, Order, Outcome, Protocol};
+use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Protocol};
 use crate::wire::chatops::client::{self, Terms};
 
 /// Where agents are expected, behind the hub's own path.
@@ -55,6 +56,7 @@ pub struct Link {
     pub key_id: Option<KeyId>,
     pub digest: Digest,
     pub desk: Arc<Desk>,
+    pub orders: Arc<Orders>,
     pub root: PathBuf,
     pub boot_id: Option<Arc<str>>,
     /// What the device is called where `agent.name` does not say.
@@ -195,14 +197,39 @@ impl Link {
     }
 
     /// Has an order carried out; its outcome is said when it is there, whatever connection there is then.
-    pub fn take_order(&self, id: String, protocol: Protocol, order: Order, _terms: Terms) {
-        let message = match self.config.protocol {
-            config::HubProtocol::Chatops => "this agent takes no orders: agent.protocol is \"chatops\"",
-            config::HubProtocol::Pinwire => "commands are not allowed by this agent's configuration",
-        };
-        let outcome = Outcome::Denied { message: message.to_owned() };
+    pub fn take_order(&self, id: String, protocol: Protocol, order: Order, terms: Terms) {
+        let shared = Arc::clone(&self.shared);
+        let answer = Box::new(Answer { shared, id: id.clone(), protocol, order: order.clone() });
+        if self.config.protocol == config::HubProtocol::Chatops {
+            let message = "this agent takes no orders: agent.protocol is \"chatops\"".to_owned();
+            return answer.done(Outcome::Denied { message });
+        }
+        let unknown = || Issuer { who: "the hub".to_owned(), id: None, from: self.name() };
+        self.orders.take(&id, &order, &terms.issuer.unwrap_or_else(unknown), terms.timeout, answer);
+    }
+}
+
+/// What the hub is told of an order.
+struct Answer {
+    shared: Arc<Shared>,
+    id: String,
+    protocol: Protocol,
+    order: Order,
+}
+
+impl Reply for Answer {
+    fn output(&mut self, offset: usize, text: &str) {
+        // While the hub is away nobody watches, and the outcome has it all.
+        if self.shared.away_since().is_none() {
+            let mut out = Vec::new();
+            client::command_output(&mut out, &self.id, offset as u64, text);
+            self.shared.say(out);
+        }
+    }
+
+    fn done(self: Box<Self>, outcome: Outcome) {
         let mut out = Vec::new();
-        client::outcome(&mut out, protocol, &id, &order, &outcome);
+        client::outcome(&mut out, self.protocol, &self.id, &self.order, &outcome);
         self.shared.say(out);
     }
 }

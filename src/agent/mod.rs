@@ -35,6 +35,7 @@ use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
+pub use facts::of_this_machine as facts_of_this_machine;
 use feed::{Feed, LogNews};
 use link::Link;
 use shared::Shared;
@@ -50,6 +51,7 @@ const LOGS: usize = 1024;
 pub struct Rooms {
     pub hub: Arc<Hub>,
     pub desk: Arc<Desk>,
+    pub orders: Arc<Orders>,
     pub collector: Collector,
     pub root: PathBuf,
     pub state_dir: Option<PathBuf>,
@@ -117,6 +119,7 @@ impl Agent {
             key_id,
             digest,
             desk: rooms.desk,
+            orders: rooms.orders,
             root: rooms.root,
             boot_id,
             node_id: rooms.node_id,

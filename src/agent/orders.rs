@@ -20,6 +20,9 @@ use crate::types::fleet::{AuditEntry, AuditPhase, ContainerAction, Issuer, Order
 /// Orders about containers, and refusals to be written down, that may wait for their turn.
 const QUEUE: usize = 32;
 
+/// What our records in the audit begin with, which tells them from a hub's, whose orders are for others too.
+const HERE: &str = "here: ";
+
 /// Whoever sent an order.
 pub trait Reply: Send {
     /// What a command that takes longer than a second has printed since; `offset` is in bytes.
@@ -31,12 +34,15 @@ pub trait Reply: Send {
     fn done(self: Box<Self>, outcome: Outcome);
 }
 
+/// What the thread of [`Orders`] does, one after the other.
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Takes orders, for the agent and for a hub that is its own first server.
 pub struct Orders {
     runner: Runner,
     docker: Arc<Docker>,
     book: Arc<Book>,
-    queue: Mutex<Option<Sender<Box<dyn FnOnce() + Send>>>>,
+    queue: Mutex<Option<Sender<Job>>>,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -47,7 +53,7 @@ impl Orders {
     /// The system's refusal of a thread or a descriptor.
     pub fn start(config: &Commands, docker: Arc<Docker>, store: Arc<Store>, program: &Path) -> io::Result<Orders> {
         let book = Arc::new(Book { memory: Mutex::default(), store, without_audit: config.without_audit });
-        let (sender, jobs) = bounded::<Box<dyn FnOnce() + Send>>(QUEUE);
+        let (sender, jobs) = bounded::<Job>(QUEUE);
         let worker = Worker::spawn("orders", move || jobs.into_iter().for_each(|job| job()))?;
         Ok(Orders {
             runner: Runner::start(config, program)?,
@@ -71,7 +77,7 @@ impl Orders {
             book: Arc::clone(&self.book),
             id: id.to_owned(),
             issuer: issuer.clone(),
-            what: describe(order),
+            what: format!("{HERE}{}", describe(order)),
             begun: false,
         };
         let Order::Command { command } = order else { return self.container(entry, order) };
@@ -144,7 +150,7 @@ impl Entry {
     /// # Errors
     /// The outcome it has instead.
     fn begin(&mut self) -> Result<(), Outcome> {
-        match self.book.store.ordered(&self.id) {
+        match self.book.store.ordered(&self.id, HERE) {
             Ok(None) => {}
             Ok(Some(result)) => {
                 let result = result.unwrap_or_else(|| "it was interrupted".to_owned());
@@ -189,7 +195,9 @@ impl Entry {
     /// Writes down what came of it and tells who waits.
     fn finish(&mut self, outcome: Outcome) {
         let result = sum_up(&outcome);
-        log::info!("order {} of {} ({}): {}: {result}", self.id, self.issuer.who, self.issuer.from, self.what);
+        let Issuer { who, from, .. } = &self.issuer;
+        // One line, whatever was sent.
+        log::info!("order {} of {who} ({from}): {}: {}", self.id, self.what.escape_debug(), result.escape_debug());
         if let Err(error) = self.audit(AuditPhase::After, Some(result)) {
             log::error!("the audit of order {} lacks its end: {error}", self.id);
         }

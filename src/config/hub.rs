@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The hub's side of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hub {
-    /// Whether the hub is its own first server; unset: where there is a state directory.
-    pub own_server: Option<bool>,
+    /// Whether the hub is its own first server, where there is a state directory.
+    pub own_server: bool,
     /// From the handshake to an agent's key.
     pub auth_deadline: Duration,
     /// Silence after which an agent counts as offline.
@@ -30,7 +30,7 @@ pub struct Hub {
 impl Default for Hub {
     fn default() -> Hub {
         Hub {
-            own_server: None,
+            own_server: true,
             auth_deadline: Duration::from_secs(10),
             agent_silence: Duration::from_secs(15),
             message_bytes: 2 * 1024 * 1024,

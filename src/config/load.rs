@@ -61,6 +61,9 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+    let reachable = listen::is_reachable(&config.listen);
+    config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
+    config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
     accounts::accounts(&mut config.accounts, &written)?;
     store(&mut config.store, &file.store);
     alerts::alerts(&mut config.alerts, &written)?;
@@ -195,7 +198,7 @@ fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {
 }
 
 fn hub(hub: &mut Hub, file: &raw::Hub) {
-    hub.own_server = file.own_server;
+    hub.own_server = file.own_server.unwrap_or(hub.own_server);
     set_period(&mut hub.auth_deadline, file.auth_deadline);
     set_period(&mut hub.agent_silence, file.agent_silence);
     set_count(&mut hub.message_bytes, file.message_bytes);

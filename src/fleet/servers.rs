@@ -132,6 +132,28 @@ impl Fleet {
         Ok(server)
     }
 
+    /// The server that is the hub's own machine; made under this name where there is none. It belongs to the
+    /// administrators.
+    ///
+    /// # Errors
+    /// As [`Fleet::add`].
+    pub fn own_server(&self, name: &str) -> Result<Server, FleetError> {
+        let known = self.store.own_server()?;
+        let found = self.entries().into_iter().find(|entry| Some(entry.number) == known);
+        let server = match found {
+            Some(entry) => entry.lock().shown(),
+            None => {
+                let server = self.add(None, Profile { name: name.to_owned(), ..Profile::default() })?;
+                if let Some(entry) = self.entry(&server.id) {
+                    self.store.note_own_server(entry.number)?;
+                }
+                server
+            }
+        };
+        self.alerts.set_own_server(&server.id, &server.name);
+        Ok(server)
+    }
+
     /// Lets its owner say something else of a server. `None`: there is no such server.
     ///
     /// # Errors

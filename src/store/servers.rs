@@ -5,12 +5,15 @@ use std::time::SystemTime;
 use rusqlite::{Row, params};
 
 use super::time::{millis, moment};
-use super::{Store, StoreError};
+use super::{Store, StoreError, facts};
 use crate::types::fleet::{Health, Server, ServerStatus};
 
 /// A server's number: rows by the thousand carry it instead of the id. Never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerNumber(pub i64);
+
+/// The fact that says which server is the hub's own machine.
+const OWN: &str = "own_server";
 
 /// What carries a server's number, and what carries its id.
 const BY_NUMBER: [&str; 4] = ["points", "streams", "logs", "events"];
@@ -44,6 +47,22 @@ impl Store {
             sql.execute(SQL, params![id, owner, name, host, port, metadata, millis(created_at), millis(updated_at)])?;
             Ok(ServerNumber(sql.last_insert_rowid()))
         })
+    }
+
+    /// The number of the server that is the hub's own machine, if it was made.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn own_server(&self) -> Result<Option<ServerNumber>, StoreError> {
+        self.read(|sql| Ok(facts::number(sql, OWN)?.map(ServerNumber)))
+    }
+
+    /// Notes which server is the hub's own machine.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn note_own_server(&self, number: ServerNumber) -> Result<(), StoreError> {
+        self.write(move |sql| facts::set(sql, OWN, number.0))
     }
 
     /// Writes what its owner says of a server.
@@ -142,6 +161,9 @@ mod tests {
         let seen: Vec<_> = store.servers().expect("read").into_iter().map(|(_, server)| server.last_seen).collect();
         assert_eq!(seen, [Some(moment(9000)), Some(moment(7000))]);
 
+        assert_eq!(store.own_server(), Ok(None));
+        store.note_own_server(second).expect("noted");
+        assert_eq!(store.own_server(), Ok(Some(second)));
         store.remove_server(second, "b").expect("removed");
         let third = store.add_server(&changed).expect("again");
         assert!(third > second, "a number is not given twice");
