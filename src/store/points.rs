@@ -39,6 +39,9 @@ pub const STEPS: [Step; 3] = [
 
 const FINEST: Step = STEPS[0];
 
+/// How far a sample's clock may be ahead of ours, which may be the one that is wrong; more counts as so much.
+const AHEAD: i64 = DAY;
+
 /// What is rolled up together, and the longest step.
 pub const WINDOW: i64 = 15 * MINUTE;
 
@@ -152,8 +155,7 @@ pub struct Batch(BTreeMap<(i64, i64, i64), Folded>);
 impl Batch {
     /// Takes a sample in. `rolled_up` is how far the table's rows of 5 s are rolled up.
     pub fn add(&mut self, server: i64, point: &Point, rolled_up: i64, now: i64) {
-        // Whose clock is ahead: without this, it would be ahead of every roll-up too.
-        let at = millis(point.at).min(now + HOUR);
+        let at = millis(point.at).min(now + AHEAD);
         let folded = Folded::of(point);
         for step in STEPS {
             let rolled = at < rolled_up;
@@ -277,7 +279,7 @@ pub fn history<'a>(
         read(FINEST, start.max(rolled_up(sql)?))?;
     }
     for point in waiting {
-        let at = millis(point.at).min(now + HOUR);
+        let at = millis(point.at).min(now + AHEAD);
         if (start..=end).contains(&at) {
             found.entry(step.begin(at)).or_default().add(&Folded::of(point));
         }
@@ -375,7 +377,7 @@ mod tests {
     fn a_clock_that_is_ahead_or_far_behind_does_no_harm() {
         let db = Db::in_memory().expect("memory");
         write(&db, &[sample(NOW + 900 * DAY, Some(1.0)), sample(0, Some(1.0)), sample(NOW, Some(f64::NAN))], NOW);
-        let all = history(&db.sql, 1, (0, NOW + 2 * HOUR), 10, [].iter(), NOW).expect("read");
+        let all = history(&db.sql, 1, (0, NOW + 2 * DAY), 10, [].iter(), NOW).expect("read");
         assert_eq!(counts(&all), [1, 1]);
         assert_eq!((all[0].cpu_percent, all[1].cpu_percent), (None, Some(1.0)));
     }
