@@ -20,7 +20,7 @@ mod watch;
 mod watched;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -63,6 +63,7 @@ pub struct Alerts {
     /// The store works again: what could not be written can be now.
     recovered: AtomicBool,
     worker: Mutex<Option<Worker>>,
+    told: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
 }
 
 /// The server that is this machine, and what is wrong with the hub's store.
@@ -95,6 +96,7 @@ impl Alerts {
             stopping: AtomicBool::new(false),
             recovered: AtomicBool::new(false),
             worker: Mutex::default(),
+            told: OnceLock::new(),
         });
         let own = Arc::clone(&alerts);
         let worker = Worker::spawn("alerts", move || own.run(&nudged)).map_err(|error| error.to_string())?;
@@ -187,11 +189,21 @@ impl Alerts {
         }
     }
 
+    /// Calls `tell` with a server's id whenever an alert of it has changed. It must not wait, nor ask this room anything.
+    /// To be set once.
+    pub fn on_change(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        // Set twice, the first counts.
+        let _ = self.told.set(Box::new(tell));
+    }
+
     /// Neither the hub nor a courier is waited for.
     fn publish(&self, Change { change, server_name, alert }: Change) {
         let at = clock::wall_millis();
         let server_id: Arc<str> = alert.server_id.as_str().into();
         log::info!("alert {}: {server_name}: {}", change.as_str(), alert.message);
+        if let Some(tell) = self.told.get() {
+            tell(&server_id);
+        }
         let page = Body::Page {
             topic: page_topic::metrics(&server_id).into(),
             server_id,
