@@ -11,7 +11,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::agent::{self, Agent, Orders};
+use crate::agent::{self, Agent, Orders, Own, OwnRooms};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
@@ -107,6 +107,7 @@ struct Daemon {
     fleet: Arc<Fleet>,
     orders: Arc<Orders>,
     agent: Option<Agent>,
+    own: Option<Own>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -227,8 +228,16 @@ impl Daemon {
         if let Some(agent) = &agent {
             agent.start().map_err(StartError::new)?;
         }
+        let own = own_server(config, || OwnRooms {
+            fleet: Arc::clone(&fleet),
+            desk: Arc::clone(&desk),
+            orders: Arc::clone(&orders),
+            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), containers(&docker)),
+            root: config.root.clone(),
+            name: config.node_id.clone(),
+        });
         let daemon =
-            Daemon { node_id, hub, desk, store, alerts, fleet, orders, agent, shared, http, tls, door, listeners };
+            Daemon { node_id, hub, desk, store, alerts, fleet, orders, agent, own, shared, http, tls, door, listeners };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -271,6 +280,9 @@ impl Daemon {
         }
         // Whoever waits for an agent is answered.
         self.fleet.stop(STEP);
+        if let Some(own) = &self.own {
+            own.stop(STEP);
+        }
         self.door.close_all(last);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
@@ -320,6 +332,15 @@ fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
     hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
     // Not `combine`: a busy hub would take it in after the Close that follows a shutdown's announcement.
     hub.drain();
+}
+
+/// This machine as a server of its own hub, where there is somewhere to keep it. A hub without it is a hub all the same.
+fn own_server(config: &Config, rooms: impl FnOnce() -> OwnRooms) -> Option<Own> {
+    if !config.hub.own_server || config.state_dir.is_none() {
+        return None;
+    }
+    let own = Own::start(&config.agent, rooms());
+    own.inspect_err(|error| log::error!("this machine is no server of its own hub: {error}")).ok()
 }
 
 /// This machine's containers, where they are anybody's business.

@@ -15,11 +15,13 @@ mod link;
 mod memory;
 mod moment;
 mod orders;
+mod own;
 mod session;
 mod shared;
 mod spool;
 
 pub use orders::{Orders, Reply};
+pub use own::{Own, OwnError, OwnRooms};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
