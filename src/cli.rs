@@ -3,6 +3,7 @@
 mod agent;
 mod audit;
 mod key;
+mod user;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
 pub use audit::AuditArgs;
 pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
+pub use user::{PasswordArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserNameArgs, UserPasswdArgs};
 
 /// How a client's `--url` may begin.
 const SCHEMES: [&str; 4] = ["ws://", "wss://", "http://", "https://"];
@@ -58,6 +60,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// Make, list and end API keys in the daemon's state directory
     Key(KeyArgs),
+    /// Add, list and end users in the daemon's state directory
+    User(UserArgs),
     /// Print the audit of a state directory: who asked for what, and what came of it; and check that it is whole
     Audit(AuditArgs),
     /// Check flags, environment and configuration file, and start nothing
@@ -366,6 +370,13 @@ mod tests {
             &["key", "add"],
             &["key", "list"],
             &["key", "revoke"],
+            &["user"],
+            &["user", "add"],
+            &["user", "list"],
+            &["user", "passwd"],
+            &["user", "disable"],
+            &["user", "enable"],
+            &["user", "remove"],
         ] {
             for flag in ["-h", "--help"] {
                 let words: Vec<_> = command.iter().copied().chain([flag]).collect();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::agent::{self, Agent, Orders, Own, OwnRooms};
+use crate::agent::{self, Agent, Orders, OwnServer, OwnServerRooms};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
@@ -20,15 +20,18 @@ use crate::config::{Auth, Config};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
-use crate::fleet::Fleet;
+use crate::fleet::{Change, Fleet};
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
+use crate::mdns::{Mdns, Me};
+use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
+use crate::types::fleet::Server;
 use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
@@ -105,9 +108,11 @@ struct Daemon {
     store: Arc<Store>,
     alerts: Arc<Alerts>,
     fleet: Arc<Fleet>,
+    nodes: Arc<Nodes>,
+    mdns: Option<Mdns>,
     orders: Arc<Orders>,
     agent: Option<Agent>,
-    own: Option<Own>,
+    own: Option<OwnServer>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -163,6 +168,7 @@ impl Daemon {
         let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
         let fleet = Fleet::start(config.hub.clone(), Arc::clone(&hub), Arc::clone(&store), Arc::clone(&alerts));
         let fleet = fleet.map_err(StartError::new)?;
+        let nodes = nodes(config, &hub, &store, &fleet, &desk).map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
@@ -172,6 +178,7 @@ impl Daemon {
             desk: Arc::clone(&desk),
             gate: Arc::clone(&gate),
             store: Arc::clone(&store),
+            nodes: Arc::clone(&nodes),
             alerts: Arc::clone(&alerts),
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
@@ -228,16 +235,34 @@ impl Daemon {
         if let Some(agent) = &agent {
             agent.start().map_err(StartError::new)?;
         }
-        let own = own_server(config, || OwnRooms {
+        let own = own_server(config, &fleet, &nodes, |server| OwnServerRooms {
             fleet: Arc::clone(&fleet),
             desk: Arc::clone(&desk),
             orders: Arc::clone(&orders),
             collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), containers(&docker)),
             root: config.root.clone(),
+            server,
             name: config.node_id.clone(),
         });
-        let daemon =
-            Daemon { node_id, hub, desk, store, alerts, fleet, orders, agent, own, shared, http, tls, door, listeners };
+        let mdns = on_network(config, &listeners, &nodes);
+        let daemon = Daemon {
+            node_id,
+            hub,
+            desk,
+            store,
+            alerts,
+            fleet,
+            nodes,
+            mdns,
+            orders,
+            agent,
+            own,
+            shared,
+            http,
+            tls,
+            door,
+            listeners,
+        };
         daemon.say_ready();
         Ok(daemon)
     }
@@ -271,6 +296,10 @@ impl Daemon {
             listener.close(STEP);
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
+        self.nodes.own_status(NodeStatus::Stopping);
+        if let Some(mdns) = &self.mdns {
+            mdns.stop(STEP);
+        }
         // A fifth is kept for the rooms behind the door.
         let last = deadline - limit / 5;
         // What runs is ended, so that the hub and the audit hear of it. Its keeper goes on with that after us.
@@ -284,12 +313,14 @@ impl Daemon {
             own.stop(STEP);
         }
         self.door.close_all(last);
+        self.nodes.stop(STEP);
         self.http.stop(STEP);
         self.desk.gpio.stop(STEP);
         self.desk.telemetry.stop();
         self.alerts.stop(STEP);
         self.hub.stop(STEP);
-        self.store.stop(STEP);
+        // A card takes its time, and what it does not get is gone.
+        self.store.stop(deadline.saturating_duration_since(clock::now()).max(STEP));
         self.shared.flusher.stop(STEP);
         log::info!("stopped");
     }
@@ -328,6 +359,49 @@ fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
     }))
 }
 
+/// The table of nodes: this device, and whose agents come and go.
+fn nodes(
+    config: &Config,
+    hub: &Arc<Hub>,
+    store: &Arc<Store>,
+    fleet: &Arc<Fleet>,
+    desk: &Desk,
+) -> std::io::Result<Arc<Nodes>> {
+    let address = config.listen.iter().map(|address| address.ip()).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
+    let facts = agent::facts_of_this_machine(&config.root, &desk.telemetry, address);
+    let own = Own { node_id: config.node_id.as_str().into(), facts };
+    let servers = Arc::clone(fleet);
+    let look = move |id: &str| servers.server(id);
+    let nodes = Nodes::start(Arc::clone(hub), Arc::clone(store), own, Box::new(look))?;
+    let told = Arc::downgrade(&nodes);
+    fleet.on_change(move |server, change| {
+        let agent = match change {
+            Change::Connected(agent) => Some(&**agent),
+            _ => None,
+        };
+        if let Some(nodes) = told.upgrade() {
+            nodes.server_changed(&server.id, agent);
+        }
+    });
+    Ok(nodes)
+}
+
+/// Announces this daemon and finds others, as configured; without it the daemon serves all the same.
+fn on_network(config: &Config, listeners: &[Listener], nodes: &Arc<Nodes>) -> Option<Mdns> {
+    let listening = listeners.iter().map(Listener::address).collect();
+    let me = Me { node_id: config.node_id.clone(), listening, tls: config.tls.is_some() };
+    let nodes = Arc::downgrade(nodes);
+    let tell = move |news| {
+        if let Some(nodes) = nodes.upgrade() {
+            nodes.seen(news);
+        }
+    };
+    Mdns::start(&config.mdns, &me, tell).unwrap_or_else(|error| {
+        log::warn!("mdns: {error}; this daemon is not announced, and finds no other machines");
+        None
+    })
+}
+
 fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
     hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
     // Not `combine`: a busy hub would take it in after the Close that follows a shutdown's announcement.
@@ -335,12 +409,20 @@ fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
 }
 
 /// This machine as a server of its own hub, where there is somewhere to keep it. A hub without it is a hub all the same.
-fn own_server(config: &Config, rooms: impl FnOnce() -> OwnRooms) -> Option<Own> {
+fn own_server(
+    config: &Config,
+    fleet: &Fleet,
+    nodes: &Nodes,
+    rooms: impl FnOnce(Server) -> OwnServerRooms,
+) -> Option<OwnServer> {
     if !config.hub.own_server || config.state_dir.is_none() {
         return None;
     }
-    let own = Own::start(&config.agent, rooms());
-    own.inspect_err(|error| log::error!("this machine is no server of its own hub: {error}")).ok()
+    let none = |error: &dyn std::fmt::Display| log::error!("this machine is no server of its own hub: {error}");
+    let server = fleet.own_server(&config.node_id).inspect_err(|error| none(error)).ok()?;
+    // Known before it connects: it is this machine's node, and not another one's.
+    nodes.own_server(&server.id);
+    OwnServer::start(&config.agent, rooms(server)).inspect_err(|error| none(error)).ok()
 }
 
 /// This machine's containers, where they are anybody's business.

@@ -17,7 +17,7 @@
 //! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
 //! | [`auth`], [`conn`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets |
 //! | [`hub`], [`gpio`], [`telemetry`], [`store`], [`run`], [`docker`], [`mdns`] | the workshops: events to subscribers, lines, readings, what outlives the process, commands, containers, who else is on the network |
-//! | [`alerts`], [`collect`] | thresholds and what is watched without one; a machine's whole sample |
+//! | [`alerts`], [`collect`], [`nodes`] | thresholds and what is watched without one; a machine's whole sample; clusters and the machines in them |
 //! | [`fleet`] | servers and their agents, as the hub knows them |
 //! | [`actions`] | what clients may do; no wire, no threads |
 //! | [`dispatch`] | request → action → answer: the one place where errors become what the wire says |
@@ -48,6 +48,8 @@
 //! | `store` | uses of keys to write down, another process at the database, a key's expiry | 1, with a state directory |
 //! | `run` | commands to run, and what those print | 2, where commands are allowed |
 //! | `orders` | orders about containers; refusals to write down | 1 |
+//! | `nodes` | what was seen of other machines and of agents | 1 |
+//! | `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
 //! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send
@@ -103,6 +105,7 @@ pub mod telemetry;
 
 pub mod alerts;
 pub mod collect;
+pub mod nodes;
 
 pub mod fleet;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs};
+use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs, UserCommand};
 use pinwire::config::{self, Config, ConfigError, Flags};
 use pinwire::{
     client::{self, ClientError},
@@ -49,10 +49,8 @@ fn main() -> ExitCode {
             Err(error) => exit(Err(error), BAD_USAGE),
         },
         Command::Key(args) => key(&args.command),
-        Command::Audit(args) => match config::load_state_dir(&(&args.store).into()) {
-            Ok(dir) => exit(client::audit(&args, &dir), FAILED),
-            Err(error) => exit(Err(error), BAD_USAGE),
-        },
+        Command::User(args) => user(&args.command),
+        Command::Audit(args) => within(&args.store, &|dir| client::audit(&args, dir)),
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),
@@ -60,16 +58,30 @@ fn main() -> ExitCode {
 }
 
 fn key(command: &KeyCommand) -> ExitCode {
-    let within =
-        |store: &StoreArgs, run: &dyn Fn(&Path) -> Result<(), ClientError>| match config::load_state_dir(&store.into())
-        {
-            Ok(dir) => exit(run(&dir), FAILED),
-            Err(error) => exit(Err(error), BAD_USAGE),
-        };
     match command {
         KeyCommand::Add(args) => within(&args.store, &|dir| client::keys::add(args, dir)),
         KeyCommand::List(args) => within(&args.store, &client::keys::list),
         KeyCommand::Revoke(args) => within(&args.store, &|dir| client::keys::revoke(args, dir)),
+    }
+}
+
+fn user(command: &UserCommand) -> ExitCode {
+    use client::users;
+    match command {
+        UserCommand::Add(args) => within(&args.store, &|dir| users::add(args, dir)),
+        UserCommand::List(args) => within(&args.store, &users::list),
+        UserCommand::Passwd(args) => within(&args.store, &|dir| users::passwd(args, dir)),
+        UserCommand::Disable(args) => within(&args.store, &|dir| users::set_active(args, dir, false)),
+        UserCommand::Enable(args) => within(&args.store, &|dir| users::set_active(args, dir, true)),
+        UserCommand::Remove(args) => within(&args.store, &|dir| users::remove(args, dir)),
+    }
+}
+
+/// Runs a command on the database of a state directory.
+fn within(store: &StoreArgs, run: &dyn Fn(&Path) -> Result<(), ClientError>) -> ExitCode {
+    match config::load_state_dir(&store.into()) {
+        Ok(dir) => exit(run(&dir), FAILED),
+        Err(error) => exit(Err(error), BAD_USAGE),
     }
 }
 

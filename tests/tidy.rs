@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     // The workshops. hub sends to connections, so conn is below it.
     &["fleet"],
     // alerts are kept and published, a sample has readings in it.
-    &["alerts", "collect"],
+    &["alerts", "collect", "nodes"],
     &["hub", "gpio", "telemetry", "store", "run", "docker", "mdns"],
     &["auth", "conn"],
     &["wire"],
@@ -38,6 +38,9 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("hub", "wire", "the hub is given its encoder by the daemon"),
     ("store", "wire", "a workshop knows no wire"),
     ("run", "wire", "a workshop knows no wire"),
+    ("nodes", "conn", "only the hub sends to connections"),
+    ("nodes", "wire", "nodes know no wire"),
+    ("mdns", "wire", "a workshop knows no wire"),
     ("gpio", "conn", "only the hub sends to connections"),
     ("telemetry", "conn", "only the hub sends to connections"),
     ("actions", "conn", "actions know values, not visitors"),

@@ -21,7 +21,7 @@ mod shared;
 mod spool;
 
 pub use orders::{Orders, Reply};
-pub use own::{Own, OwnError, OwnRooms};
+pub use own::{OwnServer, OwnServerRooms};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,7 @@ use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
+pub use facts::of_this_machine as facts_of_this_machine;
 use feed::{Feed, LogNews};
 use link::Link;
 use shared::Shared;

@@ -16,7 +16,7 @@ use super::orders::{Orders, Reply};
 use crate::collect::Collector;
 use crate::config;
 use crate::dispatch::Desk;
-use crate::fleet::{AgentLink, Fleet, FleetError, Seat};
+use crate::fleet::{AgentLink, Fleet, Seat};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
 use crate::types::fleet::{AgentInfo, DeviceEvent, Issuer, Order, Outcome, Record, Server};
@@ -26,18 +26,20 @@ use crate::wire::chatops::agent::{OUTPUT_TOPIC, output_event};
 const QUEUE: usize = 32;
 
 /// What it works with.
-pub struct OwnRooms {
+pub struct OwnServerRooms {
     pub fleet: Arc<Fleet>,
     pub desk: Arc<Desk>,
     pub orders: Arc<Orders>,
     pub collector: Collector,
     pub root: std::path::PathBuf,
-    /// The server's name, where it has yet to be made.
+    /// This machine's server (see [`Fleet::own_server`]).
+    pub server: Server,
+    /// What the device calls itself.
     pub name: String,
 }
 
 /// The hub's own server, until it is stopped.
-pub struct Own {
+pub struct OwnServer {
     jobs: Sender<Job>,
     worker: Mutex<Option<Worker>>,
 }
@@ -47,21 +49,11 @@ enum Job {
     Stop,
 }
 
-/// Why there is none.
-#[derive(Debug, thiserror::Error)]
-pub enum OwnError {
-    #[error(transparent)]
-    Fleet(#[from] FleetError),
-    #[error("no thread: {0}")]
-    Thread(#[from] io::Error),
-}
-
-impl Own {
+impl OwnServer {
     /// # Errors
-    /// The store's, where the server has yet to be made; no thread to be had.
-    pub fn start(config: &config::Agent, rooms: OwnRooms) -> Result<Own, OwnError> {
-        let OwnRooms { fleet, desk, orders, collector, root, name } = rooms;
-        let server = fleet.own_server(&name)?;
+    /// No thread to be had.
+    pub fn start(config: &config::Agent, rooms: OwnServerRooms) -> io::Result<OwnServer> {
+        let OwnServerRooms { fleet, desk, orders, collector, root, server, name } = rooms;
         let (jobs, to_do) = bounded(QUEUE);
         let info = AgentInfo {
             name: Some(name),
@@ -85,7 +77,7 @@ impl Own {
         let actions = Actions::new(&desk, config.actions);
         let thread = Thread { fleet, server, seat, left, collector, actions, interval, tick };
         let worker = Worker::spawn("own-server", move || thread.run(&to_do))?;
-        Ok(Own { jobs, worker: Mutex::new(Some(worker)) })
+        Ok(OwnServer { jobs, worker: Mutex::new(Some(worker)) })
     }
 
     /// Ends the thread, within `limit`.

@@ -21,6 +21,9 @@ use crate::rt::clock;
 use crate::types::fleet::User;
 use crate::types::token::TokenKind;
 
+/// The longest name or e-mail address, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+
 /// A user as it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
@@ -284,6 +287,18 @@ fn ticket(user: &str, id: &str) -> Option<Ticket> {
     let (generation, rest) = id.split_once('.')?;
     let (login, _) = rest.split_once('.')?;
     Some(Ticket { user: user.into(), generation: generation.parse().ok()?, login: login.into() })
+}
+
+/// Whether somebody may be called this: it is never taken for an e-mail address.
+pub fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= MAX_NAME_BYTES && !text.contains(|c: char| c == '@' || c.is_control())
+}
+
+/// Whether this may be somebody's e-mail address; whether it is one, only a letter would tell.
+pub fn is_email(text: &str) -> bool {
+    let whole = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control());
+    text.len() <= MAX_NAME_BYTES
+        && text.split_once('@').is_some_and(|(name, domain)| whole(name) && whole(domain) && !domain.contains('@'))
 }
 
 /// From which moment on an ended login need not be remembered: no token of it is good any more.

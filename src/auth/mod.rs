@@ -4,7 +4,7 @@
 //! or as the second WebSocket subprotocol after `bearer`. A wrong header is not rescued by a right query
 //! (PiCloud's rule). Keys are never logged.
 
-mod accounts;
+pub mod accounts;
 mod inside;
 pub mod jwt;
 mod key;

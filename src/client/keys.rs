@@ -15,9 +15,7 @@ use crate::types::rights::Rights;
 /// # Errors
 /// The state directory or its database cannot be used.
 pub fn add(args: &KeyAddArgs, dir: &Path) -> Result<(), ClientError> {
-    std::fs::create_dir_all(dir)
-        .map_err(|error| ClientError(format!("state_dir '{}' cannot be created: {error}", dir.display())))?;
-    let db = Db::open(dir).map_err(unusable)?;
+    let db = open(dir)?;
     let minted = mint().map_err(|error| ClientError(format!("no random numbers to be had: {error}")))?;
     let rights = Rights::parse(args.scopes.iter().map(String::as_str)).map_err(ClientError)?;
     let now = clock::wall();
@@ -33,11 +31,7 @@ pub fn add(args: &KeyAddArgs, dir: &Path) -> Result<(), ClientError> {
 /// # Errors
 /// There is no database, or it cannot be read.
 pub fn list(dir: &Path) -> Result<(), ClientError> {
-    let db = Db::open_existing(dir).or_else(|why| match why {
-        OpenError::Unusable(..) => Db::open_read_only(dir),
-        other => Err(other),
-    });
-    let db = db.map_err(unusable)?;
+    let db = open_to_read(dir)?;
     let keys = db.keys().map_err(|error| failed(&db, &error))?;
     let (now, wide) = (clock::wall(), keys.iter().map(|key| key.name.chars().count()).max().unwrap_or(0).max(4));
     let line = |id: &str, name: &str, state: &str, times: [&str; 3], scopes: &str| {
@@ -83,11 +77,27 @@ fn state(key: &Key, now: SystemTime) -> &'static str {
     }
 }
 
-fn time(at: SystemTime) -> String {
+/// The database of a state directory; both are made where they are not.
+pub(super) fn open(dir: &Path) -> Result<Db, ClientError> {
+    std::fs::create_dir_all(dir)
+        .map_err(|error| ClientError(format!("state_dir '{}' cannot be created: {error}", dir.display())))?;
+    Db::open(dir).map_err(unusable)
+}
+
+/// The database of a state directory, also where it cannot be written.
+pub(super) fn open_to_read(dir: &Path) -> Result<Db, ClientError> {
+    let db = Db::open_existing(dir).or_else(|why| match why {
+        OpenError::Unusable(..) => Db::open_read_only(dir),
+        other => Err(other),
+    });
+    db.map_err(unusable)
+}
+
+pub(super) fn time(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
-fn unusable(why: OpenError) -> ClientError {
+pub(super) fn unusable(why: OpenError) -> ClientError {
     match why {
         OpenError::Damaged(..) => {
             ClientError(format!("{why}; the daemon sets it aside when it starts, and begins a new one"))
@@ -96,6 +106,6 @@ fn unusable(why: OpenError) -> ClientError {
     }
 }
 
-fn failed(db: &Db, error: &rusqlite::Error) -> ClientError {
+pub(super) fn failed(db: &Db, error: &rusqlite::Error) -> ClientError {
     ClientError(format!("'{}' cannot be used: {error}", db.path().display()))
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Picloud,
-    Session, Store, SysfsBias, Telemetry,
+    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns,
+    Picloud, Session, Store, SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -39,6 +39,7 @@ impl Default for Config {
             picloud: Picloud { info_interval: Duration::from_secs(5) },
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
+            mdns: Mdns::default(),
             store: Store::default(),
             commands: Commands::default(),
             docker: Docker::default(),

@@ -107,6 +107,11 @@ fn refuse_strangers(addresses: &[SocketAddr], place: &str) -> Result<(), ConfigE
     }
 }
 
+/// Whether other machines can reach any of these.
+pub(super) fn is_reachable(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().any(|address| !is_loopback(address.ip()))
+}
+
 /// Also for an IPv4 address in IPv6 clothes (`::ffff:127.0.0.1`).
 fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()

@@ -61,6 +61,9 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
+    let reachable = listen::is_reachable(&config.listen);
+    config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
+    config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
     accounts::accounts(&mut config.accounts, &written)?;
     store(&mut config.store, &file.store);
     alerts::alerts(&mut config.alerts, &written)?;

@@ -68,6 +68,7 @@ pub struct Config {
     pub commands: Commands,
     pub docker: Docker,
     pub alerts: Alerts,
+    pub mdns: Mdns,
     pub hub: Hub,
     pub agent: Agent,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
@@ -183,6 +184,15 @@ pub enum ErrorStyle {
 pub struct Picloud {
     /// How often `/info` pushes.
     pub info_interval: Duration,
+}
+
+/// Multicast DNS. Both are on by default where the daemon listens on an address that others can reach.
+#[derive(Clone, Debug, Default)]
+pub struct Mdns {
+    /// Announce `_pinwire._tcp` on the network.
+    pub announce: bool,
+    /// Look for other machines on the network.
+    pub discover: bool,
 }
 
 /// What outlives the process.

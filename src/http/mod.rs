@@ -28,6 +28,7 @@ use crate::config;
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
+use crate::nodes::Nodes;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
@@ -48,6 +49,7 @@ pub struct Rooms {
     pub desk: Arc<Desk>,
     pub gate: Arc<Gate>,
     pub store: Arc<Store>,
+    pub nodes: Arc<Nodes>,
     pub alerts: Arc<Alerts>,
     pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
@@ -220,8 +222,6 @@ struct Asked {
     client_name: Option<String>,
     accepts_html: bool,
     json: bool,
-    /// A web page's form.
-    form: bool,
     body: Vec<u8>,
     /// What the key that was shown allows; `None`: everything.
     rights: Option<Arc<Rights>>,
@@ -307,7 +307,6 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         client_name: header(request, "X-API-Client-Name").filter(|name| !name.is_empty()),
         accepts_html: header(request, "Accept").is_some_and(|accept| accept.contains("text/html")),
         json: is_of(request, "application/json"),
-        form: is_of(request, "application/x-www-form-urlencoded"),
         body: Vec::new(),
         rights: None,
     };

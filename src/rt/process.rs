@@ -32,3 +32,11 @@ pub fn be_punctual() {
 pub fn open_descriptors() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
 }
+
+/// This process's address space, and how much of it is in memory, in bytes; `None` where `/proc` does not say.
+pub fn memory_bytes() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = text.split_whitespace().map(str::parse::<u64>);
+    let page = rustix::param::page_size() as u64;
+    Some((pages.next()?.ok()?.saturating_mul(page), pages.next()?.ok()?.saturating_mul(page)))
+}

@@ -21,9 +21,11 @@
 //! **A damaged file** is set aside when the daemon starts. A small file is read whole then; of a large one the tables
 //! that say who may come in are, and the rest is when damage was met while it was used.
 
+mod agent_keys;
 mod alerts;
 mod audit;
 mod chores;
+mod clusters;
 mod db;
 mod error;
 mod facts;
@@ -60,8 +62,10 @@ use crate::auth::{Accounts, Keys};
 use crate::config;
 use crate::rt::clock;
 use crate::rt::worker::Worker;
+pub use agent_keys::AgentKey;
 pub use alerts::KeptAlert;
 pub use audit::{AuditBroken, AuditRecord, hex};
+pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
 pub use keys::{Key, Revoked};

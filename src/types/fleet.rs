@@ -11,7 +11,7 @@ mod sample;
 
 pub use agent::AgentInfo;
 pub use audit::{AuditEntry, AuditPhase};
-pub use cluster::{Cluster, ClusterState, ClusterStatus, Node, NodeFacts, NodeRole};
+pub use cluster::{Cluster, ClusterState, ClusterStatus, ClusterWish, Node, NodeFacts, NodeRole, NodeWish};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};
 pub use sample::{Container, Cpu, Disk, Interface, Point, Port, Process, Sample, Space, Traffic};

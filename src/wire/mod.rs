@@ -3,6 +3,7 @@
 
 pub mod chatops;
 pub mod claims;
+pub mod clusters;
 pub mod docker;
 pub mod endrpi;
 pub mod events;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pinwire::auth::mint;
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Daemon, TempDir, Ws};
+use crate::common::{Answer, Daemon, TempDir, Ws, pinwire};
 
 pub const OPERATOR: &str = "the-operators-key-for-tests-0123456789";
 pub const AGENTS: &str = "/api/v1/agents/ws";
@@ -26,12 +26,28 @@ impl Hub {
     /// The same in a directory that may hold the state of one before.
     pub fn start_in(dir: TempDir, config: &str) -> Hub {
         let state = dir.path().join("state");
+        Hub::start_at(dir, state, "127.0.0.1:0", config)
+    }
+
+    /// The same with its state anywhere, on this address.
+    pub fn start_at(dir: TempDir, state: PathBuf, address: &str, config: &str) -> Hub {
         let file = dir.file("pinwire.toml", config);
         let key = dir.file("operator.key", OPERATOR);
-        let daemon = Daemon::start_in(dir, |command| {
-            command.arg("--config").arg(file).arg("--state-dir").arg(&state).arg("--api-key-file").arg(key);
-        });
-        Hub { daemon, state }
+        let mut command = pinwire();
+        command.args(["serve", "--gpio", "sim", "--listen", address]);
+        command.arg("--config").arg(file).arg("--state-dir").arg(&state).arg("--api-key-file").arg(key);
+        Hub { daemon: Daemon::launch(dir, command), state }
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(mut self) {
+        self.daemon.signal("KILL");
+        self.daemon.wait();
+    }
+
+    /// Its database, for looking into.
+    pub fn database(&self) -> PathBuf {
+        self.state.join("pinwire.db")
     }
 
     pub fn rest(&self, method: &str, path: &str, body: &Value) -> Answer {
@@ -68,10 +84,6 @@ impl Hub {
         drop(store);
         self.daemon.wait_for_log(&format!("of {keys} API keys"));
         minted.text
-    }
-
-    pub fn database(&self) -> PathBuf {
-        self.state.join("pinwire.db")
     }
 
     pub fn revoke(&self, key: &str) {

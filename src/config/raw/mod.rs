@@ -38,6 +38,7 @@ pub(super) struct File {
     pub picloud: Picloud,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
+    pub mdns: Mdns,
     pub store: Store,
     pub alerts: Alerts,
     pub commands: Commands,
@@ -121,6 +122,13 @@ pub(super) struct Telemetry {
     pub vcgencmd: Option<PathBuf>,
     pub firmware_interval: Option<Period>,
     pub firmware_deadline: Option<Period>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Mdns {
+    pub announce: Option<bool>,
+    pub discover: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

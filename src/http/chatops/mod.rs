@@ -10,6 +10,7 @@ mod desk;
 mod keys;
 mod logs;
 mod metrics;
+mod nodes;
 mod orders;
 mod servers;
 
@@ -42,7 +43,7 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
         ["logs", rest @ ..] => logs::answer(rooms, asked, rest),
         ["commands" | "docker", ..] => orders::answer(rooms, asked, &parts),
         ["alerts", rest @ ..] => alerts::answer(rooms, asked, rest),
-        ["clusters" | "nodes", ..] => clusters::answer(rooms, asked, &parts),
+        ["clusters" | "nodes" | "system", ..] => clusters::answer(rooms, asked, &parts),
         _ => not_found(),
     }
 }

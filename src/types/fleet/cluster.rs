@@ -76,3 +76,20 @@ pub struct Node {
     pub created_at: SystemTime,
     pub updated_at: SystemTime,
 }
+
+/// What is to be of a cluster; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterWish {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub status: Option<ClusterStatus>,
+}
+
+/// What is to be of a node; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeWish {
+    pub name: Option<String>,
+    pub status: Option<NodeStatus>,
+    pub role: Option<NodeRole>,
+    pub facts: NodeFacts,
+}

@@ -14,7 +14,7 @@ pub mod client;
 pub mod limit;
 mod metrics;
 mod protocol;
-mod read;
+pub(in crate::wire) mod read;
 pub mod rest;
 pub mod server;
 pub(in crate::wire) mod write;

@@ -3,13 +3,14 @@
 use super::fleet::*;
 use super::route::*;
 use super::schema::*;
+use crate::types::fleet::Role;
 
 const TAG: &str = "users";
 const KEYS: &str = "api-keys";
 
 pub const ROUTES: &[Route] = &[
     Route::post("/api/v1/auth/register", "register", "Make an account")
-        .about("Only where `users.registration` is on; otherwise `pinwire user add` makes accounts.")
+        .about("Only where `auth.open_registration` is on; otherwise `pinwire user add` makes accounts.")
         .open()
         .body(&[json(model(&REGISTRATION))])
         .answers(&[
@@ -34,6 +35,8 @@ pub const ROUTES: &[Route] = &[
             answer(401, "Wrong, or the account is disabled", DETAIL_BODY),
             NOT_VALID,
             TOO_MANY,
+            BUSY,
+            UNWRITABLE,
         ])
         .tag(TAG),
     Route::post("/api/v1/auth/refresh", "refresh", "A new access token")
@@ -44,9 +47,14 @@ pub const ROUTES: &[Route] = &[
             answer(401, "The refresh token is not good, or no longer", DETAIL_BODY),
             NOT_VALID,
             TOO_MANY,
+            BUSY,
+            UNWRITABLE,
         ])
         .tag(TAG),
     Route::get("/api/v1/auth/me", "me", "Who I am")
+        .answers(&[answer(200, "The user", &[json(model(&USER))]), UNKNOWN_CALLER, NOT_ALLOWED])
+        .tag(TAG),
+    Route::get("/api/v1/auth/profile", "profile", "Who I am, under Pi-Controller's name")
         .answers(&[answer(200, "The user", &[json(model(&USER))]), UNKNOWN_CALLER, NOT_ALLOWED])
         .tag(TAG),
     Route::put("/api/v1/auth/me", "changeMe", "Change my full name")
@@ -75,7 +83,10 @@ pub const ROUTES: &[Route] = &[
         ])
         .tag(TAG),
     Route::post("/api/v1/auth/logout", "logout", "End this login")
-        .about("Its access and refresh tokens are no longer good.")
+        .about(
+            "Its access and refresh tokens are no longer good; so are those of the refresh token's login, where \
+            one is sent in the body.",
+        )
         .answers(&[answer(200, "Ended", NOTE_BODY), UNKNOWN_CALLER, NOT_ALLOWED, BUSY, UNWRITABLE])
         .tag(TAG),
     Route::post("/api/v1/api-keys", "makeApiKey", "Make a key for a server's agent")
@@ -86,12 +97,22 @@ pub const ROUTES: &[Route] = &[
         .body(&[json(model(&NEW_API_KEY))])
         .answers(&[
             answer(201, "Made", &[json(model(&MADE_API_KEY))]),
+            answer(400, "`expires_at` lies in the past", DETAIL_BODY),
+            answer(409, "The server has two good keys already; the text says which", DETAIL_BODY),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
             BUSY,
             UNWRITABLE,
+        ])
+        .tag(KEYS),
+    Route::get("/api/v1/api-keys", "apiKeys", "The keys of all servers that I see")
+        .answers(&[
+            answer(200, "The keys, without themselves", &[json(list(&model(&API_KEY)))]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            BUSY,
         ])
         .tag(KEYS),
     Route::get("/api/v1/api-keys/me", "ownApiKey", "What this key is, or which keys are mine")
@@ -133,7 +154,7 @@ pub const ROUTES: &[Route] = &[
         .tag(KEYS),
 ];
 
-const KEY: Parameter = in_path("key_id", TEXT, "As `id` in the answer that made it", "k1a2b3c4d5e6");
+const KEY: Parameter = in_path("key_id", TEXT, "As `id` in the answer that made it", "0a1b2c3d4e");
 
 const TOO_MANY: Answer =
     answer(429, "Too many wrong answers from this address; `Retry-After` says when to try again", DETAIL_BODY)
@@ -174,13 +195,18 @@ const TOKENS: Model = Model {
         always("access_token", TEXT.about("A JSON web token (HS256); shown as `Authorization: Bearer …`")),
         always("refresh_token", TEXT.about("Good for a new access token, and for nothing else")),
         always("token_type", words(&["bearer"])),
+        always("expires_in", COUNT.about("Seconds for which the access token is good")),
         always("user", model(&USER)),
     ]),
 };
 
 const ACCESS_TOKEN: Model = Model {
     name: "AccessToken",
-    schema: object(&[always("access_token", TEXT), always("token_type", words(&["bearer"]))]),
+    schema: object(&[
+        always("access_token", TEXT),
+        always("token_type", words(&["bearer"])),
+        always("expires_in", COUNT),
+    ]),
 };
 
 const USER: Model = Model {
@@ -192,6 +218,7 @@ const USER: Model = Model {
         always("id", ID),
         always("is_active", FLAG),
         always("created_at", TIME),
+        always("role", words(Role::WORDS)),
     ]),
 };
 

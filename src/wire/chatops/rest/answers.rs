@@ -1,5 +1,7 @@
 //! What clients get: every model, with its members in the order of ChatOps' own answers.
 
+use std::time::Duration;
+
 use super::super::super::picloud::string;
 use super::super::metrics::{self, Absent};
 use super::super::write::{Object, list};
@@ -35,22 +37,30 @@ pub fn user(out: &mut Vec<u8>, user: &User) {
         .text("id", &user.id)
         .bool("is_active", user.is_active)
         .time("created_at", user.created_at)
+        .text("role", user.role.as_str())
         .close();
 }
 
-/// Appends the answer to a login or a registration.
-pub fn token(out: &mut Vec<u8>, access: &str, refresh: &str, owner: &User) {
+/// Appends an error for the clients of both systems that log in here.
+pub fn error(out: &mut Vec<u8>, text: &str) {
+    Object::open(out).text("detail", text).text("error", text).text("message", text).close();
+}
+
+/// Appends the answer to a login or a registration; `life` is the access token's.
+pub fn token(out: &mut Vec<u8>, access: &str, refresh: &str, life: Duration, owner: &User) {
     Object::open(out)
         .text("access_token", access)
         .text("refresh_token", refresh)
         .text("token_type", "bearer")
+        .shown("expires_in", life.as_secs())
         .with("user", |out| user(out, owner))
         .close();
 }
 
 /// Appends the answer to a refresh.
-pub fn access_token(out: &mut Vec<u8>, access: &str) {
-    Object::open(out).text("access_token", access).text("token_type", "bearer").close();
+pub fn access_token(out: &mut Vec<u8>, access: &str, life: Duration) {
+    let object = Object::open(out).text("access_token", access).text("token_type", "bearer");
+    object.shown("expires_in", life.as_secs()).close();
 }
 
 pub fn server(out: &mut Vec<u8>, server: &Server) {

@@ -13,8 +13,8 @@ pub use accounts::{
 };
 pub use answers::{
     CommandReply, access_token, alert, alerts, api_key, api_keys, command_reply, container_logs, containers, denied,
-    detail, events, flat_metrics, health, history, key_info, latest, log_entries, message, pushed_log_entry, server,
-    servers, status, threshold, thresholds, token, user,
+    detail, error, events, flat_metrics, health, history, key_info, latest, log_entries, message, pushed_log_entry,
+    server, servers, status, threshold, thresholds, token, user,
 };
 pub use invalid::Invalid;
 pub use query::{AlertQuery, HistoryQuery, LogQuery, Page, Query, path_id};

@@ -30,13 +30,19 @@ fn models_have_their_members_in_order() {
         created_at: AT,
     };
     let user_text = format!(
-        r#"{{"email":"a@b.c","username":"ann","full_name":null,"id":"{ID}","is_active":true,"created_at":"1970-01-01T00:00:00Z"}}"#
+        r#"{{"email":"a@b.c","username":"ann","full_name":null,"id":"{ID}","is_active":true,"created_at":"1970-01-01T00:00:00Z","role":"admin"}}"#
+    );
+    let life = Duration::from_secs(1800);
+    assert_eq!(
+        written(|out| token(out, "A", "R", life, &owner)),
+        format!(
+            r#"{{"access_token":"A","refresh_token":"R","token_type":"bearer","expires_in":1800,"user":{user_text}}}"#
+        )
     );
     assert_eq!(
-        written(|out| token(out, "A", "R", &owner)),
-        format!(r#"{{"access_token":"A","refresh_token":"R","token_type":"bearer","user":{user_text}}}"#)
+        written(|out| access_token(out, "A", life)),
+        r#"{"access_token":"A","token_type":"bearer","expires_in":1800}"#
     );
-    assert_eq!(written(|out| access_token(out, "A")), r#"{"access_token":"A","token_type":"bearer"}"#);
     let pi = Server {
         owner: None,
         id: ID.into(),
