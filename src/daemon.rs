@@ -168,7 +168,7 @@ impl Daemon {
         let alerts = Alerts::start(&config.alerts, Arc::clone(&hub), Arc::clone(&store)).map_err(StartError::new)?;
         let fleet = Fleet::start(config.hub.clone(), Arc::clone(&hub), Arc::clone(&store), Arc::clone(&alerts));
         let fleet = fleet.map_err(StartError::new)?;
-        let nodes = nodes(config, &hub, &store, &fleet, &desk).map_err(StartError::new)?;
+        let nodes = nodes(config, &hub, &store, &fleet, &alerts, &desk).map_err(StartError::new)?;
         let gate = Arc::new(Gate::new(&config.auth, Arc::clone(store.keys())));
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
@@ -365,6 +365,7 @@ fn nodes(
     hub: &Arc<Hub>,
     store: &Arc<Store>,
     fleet: &Arc<Fleet>,
+    alerts: &Alerts,
     desk: &Desk,
 ) -> std::io::Result<Arc<Nodes>> {
     let address = config.listen.iter().map(|address| address.ip()).find(|ip| !ip.is_loopback() && !ip.is_unspecified());
@@ -381,6 +382,13 @@ fn nodes(
         };
         if let Some(nodes) = told.upgrade() {
             nodes.server_changed(&server.id, agent);
+        }
+    });
+    // Something critical makes a node not ready.
+    let told = Arc::downgrade(&nodes);
+    alerts.on_change(move |server_id| {
+        if let Some(nodes) = told.upgrade() {
+            nodes.server_changed(server_id, None);
         }
     });
     Ok(nodes)

@@ -1,11 +1,13 @@
 //! Alerts through the door: agents' samples in; REST, events, pages, a webhook and a command out.
 
 mod common;
+mod robust;
 mod watch;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -193,17 +195,27 @@ fn an_agent_that_goes_and_what_its_machine_reports_are_watched_without_a_thresho
 
 /// A web server for one purpose: answers each POST with the next of these statuses, and hands on what came.
 fn webhook(statuses: &'static [u16]) -> (u16, Receiver<(String, Value)>) {
+    serve(statuses, |stream| stream)
+}
+
+/// The same behind whatever `open` makes of a connection.
+fn serve<S: Read + Write>(
+    statuses: &'static [u16],
+    open: impl Fn(TcpStream) -> S + Send + 'static,
+) -> (u16, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (sender, posts) = channel();
     std::thread::spawn(move || {
         for (stream, status) in listener.incoming().zip(statuses) {
-            let mut stream: TcpStream = stream.expect("a connection");
+            let stream: TcpStream = stream.expect("a connection");
             stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+            let mut stream = open(stream);
             let mut bytes = Vec::new();
             let mut buf = [0; 4096];
             let (head, body) = loop {
-                let length = stream.read(&mut buf).expect("a request");
+                // A client that does not trust us ends the handshake.
+                let Ok(length @ 1..) = stream.read(&mut buf) else { break Default::default() };
                 bytes.extend_from_slice(&buf[..length]);
                 let text = String::from_utf8_lossy(&bytes);
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
@@ -244,6 +256,41 @@ fn a_webhook_gets_every_change_and_is_asked_again_where_that_may_help() {
     agent.cpu(1.0);
     assert_eq!(post().1["type"], "system.alert.resolved", "a 404 is final");
     assert!(!daemon.log().contains("s3cret"), "{}", daemon.log());
+}
+
+#[test]
+fn a_webhook_over_tls_has_to_be_trusted() {
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::pki_types::pem::PemObject;
+    if !robust::tls::has_openssl() {
+        return;
+    }
+    let dir = TempDir::new();
+    let (cert, key) = robust::tls::certificate(&dir, "hook");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![robust::tls::der(&cert)], PrivateKeyDer::from_pem_file(&key).expect("a key"))
+        .expect("a certificate");
+    let config = std::sync::Arc::new(config);
+    let (port, posts) = serve(&[200; 8], move |stream| {
+        let connection = rustls::ServerConnection::new(std::sync::Arc::clone(&config)).expect("a server");
+        rustls::StreamOwned::new(connection, stream)
+    });
+    let line = format!("[alerts]\nwebhook = \"https://localhost:{port}/\"\n");
+    let trusting = hub(&format!("{line}webhook_ca = \"{}\"\n", cert.display()));
+    let (id, mut agent) = Agent::new(&trusting, "pi1");
+    threshold(&trusting, &id, "cpu", 80.0);
+    agent.cpu(85.0);
+    assert_eq!(posts.recv_timeout(LIMIT).expect("a post").1["data"]["server_name"], "pi1");
+    let doubting = hub(&format!("log_level = \"debug\"\n{line}"));
+    let (id, mut agent) = Agent::new(&doubting, "pi2");
+    threshold(&doubting, &id, "cpu", 80.0);
+    agent.cpu(85.0);
+    doubting.wait_for_log(&format!("alerts.webhook at localhost:{port}: TLS with"));
+    assert!(posts.try_recv().is_err());
 }
 
 fn script(dir: &TempDir, name: &str, body: &str) -> String {
@@ -319,6 +366,51 @@ fn wait_until_gone(pid: i32) {
     let mut fds = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
     let limit = rustix::event::Timespec { tv_sec: LIMIT.as_secs() as i64, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut fds, Some(&limit)), Ok(1), "process {pid} is still there");
+}
+
+/// `unshare` gives the hub a small disk of its own, seen from here below `/proc/PID/root`.
+#[test]
+fn on_a_full_disk_alerts_work_from_memory_and_are_written_when_there_is_room() {
+    let own_mounts = ["-m", "sh", "-c", "mount -t tmpfs none /mnt"];
+    if !Command::new("unshare").args(own_mounts).output().is_ok_and(|output| output.status.success()) {
+        let _ = std::io::stdout().write_all(b"skipped: no file system can be mounted here\n");
+        return;
+    }
+    let dir = TempDir::new();
+    let state = dir.path().join("state");
+    std::fs::create_dir_all(&state).expect("a directory");
+    let file = dir.file("pinwire.toml", "[hub]\nown_server = false\n");
+    let script = "mount -t tmpfs -o size=2m none \"$2\" && exec \"$1\" serve --listen 127.0.0.1:0 --gpio sim \
+                  --config \"$3\" --state-dir \"$2\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(common::pinwire().get_program()).arg(&state).arg(&file);
+    command.env_remove("PORT").env("API_KEY", watch::KEY);
+    let mut daemon = common::Daemon::launch(dir, command);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), state.display()));
+    let id = watch::server(&daemon, "pi1");
+    let mut agent = Agent::connect(&daemon, &watch::agent_key(&daemon, &id));
+    threshold(&daemon, &id, "cpu", 80.0);
+    let mut events = alert_events(&daemon);
+    let fill = inside.join("fill");
+    assert!(std::fs::write(&fill, vec![b'x'; 4 << 20]).is_err(), "the disk is full now");
+    agent.cpu(85.0);
+    assert_eq!(next(&mut events, "created")["type"], "cpu");
+    let store = next(&mut events, "created");
+    assert_eq!((&store["cause"], &store["severity"]), (&json!("store"), &json!("critical")), "{store}");
+    assert_eq!(store["server_id"], "00000000-0000-0000-0000-000000000000", "the hub is no server");
+    let open = get(&daemon, "alerts?status=active");
+    assert_eq!(open.as_array().map(Vec::len), Some(2), "{open}");
+    let path = format!("alerts/{}/acknowledge", text(&open[1]["id"]));
+    assert!(good(&daemon, "POST", &path, &Value::Null)["acknowledged_at"].is_string());
+    next(&mut events, "acknowledged");
+    let body = json!({"server_id": id, "metric_type": "disk", "threshold_value": 1, "comparison": "gt"});
+    let refused = ask(&daemon, "POST", "alerts/thresholds", &body);
+    assert!(matches!(refused.status, 503 | 507), "{refused:?}");
+    std::fs::remove_file(&fill).expect("removed");
+    let made = ask(&daemon, "POST", "alerts/thresholds", &body);
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(next(&mut events, "resolved")["id"], store["id"]);
+    assert!(daemon.stop().success());
 }
 
 #[test]

@@ -108,6 +108,24 @@ fn an_agent_s_coming_and_going_are_events_and_it_joins_the_cluster_of_its_config
 }
 
 #[test]
+fn something_critical_makes_a_node_not_ready_until_it_is_over() {
+    let hub = Hub::start("node_id = \"hub\"\n");
+    let server = hub.server("worker");
+    let key = hub.agent_key(&server);
+    let limit = json!({"server_id": server, "metric_type": "cpu", "threshold_value": 50, "comparison": "gt"});
+    assert_eq!(hub.rest("POST", "/alerts/thresholds", &limit).status, 201);
+    let mut events = listener(&hub, "?types=node.status.*");
+    event(&mut events, "node.status.changed", json!({"node_id": "hub", "status": "ready"}));
+    let mut ws = agent(&hub, &key, "pi", None);
+    for (cpu, status) in [(10.0, "ready"), (95.0, "not_ready"), (96.0, "not_ready"), (10.0, "ready")] {
+        assert_eq!(ws.ask(&fleet::nested(&server, cpu).to_string())["type"], "metrics_received");
+        if cpu != 96.0 {
+            event(&mut events, "node.status.changed", json!({"node_id": "pi", "status": status}));
+        }
+    }
+}
+
+#[test]
 fn clusters_are_made_listed_changed_and_removed() {
     let hub = Hub::start("");
     let made = status(&hub, "POST", "/clusters", json!({"name": "test-cluster", "description": "a test"}), 201);
@@ -177,7 +195,11 @@ fn nodes_are_written_down_and_put_into_clusters_and_it_outlives_the_daemon() {
     let added = json!({"cluster_id": "lab", "node_id": "pi-2", "ip_address": "192.168.1.2", "status": "unknown"});
     event(&mut events, "cluster.node.added", added);
     status(&hub, "POST", "/clusters/1/nodes", json!({"node_id": 2}), 200); // and no event: it is there
-    status(&hub, "POST", "/clusters/other/nodes", json!({"node_id": 2}), 409);
+    for (from, to) in [("lab", "other"), ("other", "lab")] {
+        status(&hub, "POST", &format!("/clusters/{to}/nodes"), json!({"node_id": 2}), 200);
+        event(&mut events, "cluster.node.removed", json!({"cluster_id": from, "node_id": "pi-2"}));
+        assert_eq!(events.json()["cluster_id"], to);
+    }
     status(&hub, "POST", "/clusters/lab/nodes", json!({"node_id": "nobody"}), 404);
     status(&hub, "POST", "/clusters/lab/nodes", json!({"node_id": "hub"}), 200);
     assert_eq!(events.json()["data"]["node_id"], "hub", "this device is a node like others");

@@ -4,18 +4,17 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use pinwire::agent::{Orders, Reply};
-use pinwire::docker::Docker;
 use pinwire::run::{Runner, Watcher};
-use pinwire::store::{AuditBroken, Db, Store};
-use pinwire::types::fleet::{AuditEntry, AuditPhase, ContainerAction, Issuer, Order, Outcome};
+use pinwire::types::fleet::Outcome;
 use support::good;
 
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// By when what has a time of a second or two has ended, on a busy machine too.
+const IN_TIME: Duration = Duration::from_secs(10);
 
 /// Commands run as this user where the tests run as root: one that nothing else runs as.
 const THROW_AWAY: u32 = 64_321;
@@ -225,7 +224,7 @@ fn a_flood_is_capped_and_ended() {
     assert!(output.starts_with("y\ny\n") && output.len() < 4096 + 200, "{} bytes", output.len());
     assert!(output.ends_with("[pinwire: ended, it prints more than 65536 bytes]\n"), "{}", &output[4000..]);
     assert_eq!((truncated, code), (true, -1));
-    assert!(run.took < Duration::from_secs(5), "{:?}", run.took);
+    assert!(run.took < IN_TIME, "{:?}", run.took);
     // A little more than what is kept is nobody's fault.
     let run = machine.run("head -c 10000 /dev/zero | tr '\\0' x; exit 3");
     let (output, truncated, code) = run.command();
@@ -238,7 +237,7 @@ fn what_does_not_end_is_ended_and_all_it_started() {
     let run = machine.run("echo before; sleep 1000");
     let (output, truncated, code) = run.command();
     assert_eq!((output, truncated, code), ("before\n[pinwire: ended, it did not end within 1s]\n", false, -1));
-    assert!(run.took < Duration::from_secs(4), "{:?}", run.took);
+    assert!(run.took < IN_TIME, "{:?}", run.took);
 
     // SIGTERM is heard, and still it is no success.
     let run = machine.run("trap 'echo bye; exit 0' TERM; sleep 1000 & wait");
@@ -249,7 +248,7 @@ fn what_does_not_end_is_ended_and_all_it_started() {
     // SIGTERM is ignored, by its children too.
     let run = machine.run("trap '' TERM; (sleep 1000; echo no) & echo $!; while :; do sleep 1000; done");
     let (output, ..) = run.command();
-    assert!(run.took >= Duration::from_millis(1500) && run.took < Duration::from_secs(5), "{:?}", run.took);
+    assert!(run.took >= Duration::from_millis(1500) && run.took < IN_TIME, "{:?}", run.took);
     assert!(!is_alive(output.lines().next().expect("a pid")), "{output}");
 }
 
@@ -264,16 +263,17 @@ fn what_leaves_the_group_or_outlives_the_leader_is_ended() {
     let pid = output.lines().next().expect("a pid");
     assert!(pid.parse::<u32>().is_ok() && !is_alive(pid), "{output}");
 
-    // The leader ends well, and what it left behind goes with it.
+    // The leader ends well, and what it left behind goes with it, long before its time.
+    let machine = Machine::new(&shell("timeout = \"1m\""));
     let run = machine.run("sleep 1000 >/dev/null 2>&1 & echo $!; exit 0");
     let (output, _, code) = run.command();
     assert_eq!(code, 0);
-    assert!(run.took < Duration::from_secs(2) && !is_alive(output), "{output} {:?}", run.took);
+    assert!(run.took < IN_TIME && !is_alive(output), "{output} {:?}", run.took);
 
     // What holds the output does not hold the end.
     let run = machine.run("(setsid sleep 1000 &) ; echo done");
     assert_eq!(run.command(), ("done\n", false, 0));
-    assert!(run.took < Duration::from_secs(2), "{:?}", run.took);
+    assert!(run.took < IN_TIME, "{:?}", run.took);
 }
 
 #[test]
@@ -293,9 +293,9 @@ fn a_fork_bomb_ends_within_its_limits() {
         matches!(run.outcome, Outcome::Command { exit_code: -1, .. }) || matches!(run.outcome, Outcome::Command { .. }),
         "{run:?}"
     );
-    assert!(run.took < Duration::from_secs(10), "{:?}", run.took);
+    assert!(run.took < IN_TIME, "{:?}", run.took);
     let run = machine.run("trap '' TERM; while :; do (while :; do :; done) & done");
-    assert!(run.took < Duration::from_secs(10), "{:?}", run.took);
+    assert!(run.took < IN_TIME, "{:?}", run.took);
     let left =
         std::process::Command::new("ps").args(["-o", "pid=,stat=,args=", "-U", &(THROW_AWAY + 1).to_string()]).output();
     let left = String::from_utf8_lossy(&left.expect("ps runs").stdout).into_owned();
@@ -310,14 +310,14 @@ fn limits_hold_for_memory_files_and_time() {
         std::os::unix::fs::chown(&dir.0, Some(THROW_AWAY), None).expect("chown");
     }
     let machine = Machine::new(&shell(
-        "max_file_bytes = 8192\nmax_cpu_time = \"1s\"\nmax_memory_bytes = 50000000\ntimeout = \"10s\"",
+        "max_file_bytes = 8192\nmax_cpu_time = \"1s\"\nmax_memory_bytes = 50000000\ntimeout = \"15s\"",
     ));
     let run = machine.run(&format!("head -c 100000 /dev/zero > {}; echo $?", file.display()));
     assert_ne!(run.command().0, "0\n");
     assert_eq!(std::fs::metadata(&file).expect("there").len(), 8192);
     let run = machine.run("while :; do :; done");
     assert_eq!(run.command().2, -1);
-    assert!(run.took < Duration::from_secs(9), "{:?}", run.took);
+    assert!(run.took < IN_TIME, "{:?}", run.took);
     let run = machine.run("head -c 200000000 /dev/zero | tail -n 1 | wc -c");
     assert_ne!(run.command().0.trim(), "200000000");
 }
@@ -382,187 +382,5 @@ fn nothing_is_left_when_the_daemon_or_the_keeper_is_killed() {
     while is_alive(&pid) {
         assert!(Instant::now() < until, "{pid} is left");
         std::thread::yield_now();
-    }
-}
-
-/// Orders, with a store in a directory.
-struct Desk {
-    orders: Orders,
-    store: Arc<Store>,
-}
-
-impl Desk {
-    fn open(dir: &Path, config: &str) -> Desk {
-        let config = good(config);
-        let store = Arc::new(Store::start(Some(dir)).expect("a store"));
-        let docker = Arc::new(Docker::new(&config.docker));
-        let program = Path::new(env!("CARGO_BIN_EXE_pinwire"));
-        let orders = Orders::start(&config.commands, docker, Arc::clone(&store), program).expect("starts");
-        Desk { orders, store }
-    }
-
-    fn take(&self, id: &str, order: Order) -> Outcome {
-        let (sender, receiver) = channel();
-        let issuer = Issuer { who: "ann".into(), id: Some("key-1".into()), from: "192.0.2.7".into() };
-        self.orders.take(id, &order, &issuer, None, Box::new(Answered(sender)));
-        receiver.recv_timeout(LIMIT).expect("an outcome")
-    }
-
-    fn close(self) {
-        self.orders.stop(LIMIT);
-        self.store.stop(LIMIT);
-    }
-}
-
-struct Answered(Sender<Outcome>);
-
-impl Reply for Answered {
-    fn done(self: Box<Self>, outcome: Outcome) {
-        let _ = self.0.send(outcome);
-    }
-}
-
-fn command(text: &str) -> Order {
-    Order::Command { command: text.into() }
-}
-
-fn restart(container: &str) -> Order {
-    Order::Container { action: ContainerAction::Restart, container_id: container.into(), timeout: None }
-}
-
-/// The audit's records, and whether their chain holds.
-fn audit(dir: &Path) -> (Vec<AuditEntry>, Result<u64, AuditBroken>) {
-    let mut entries = Vec::new();
-    let db = Db::open_existing(dir).expect("a database");
-    let verified = db.audit(|record| {
-        entries.push(record.entry);
-        Ok::<(), Box<dyn std::error::Error>>(())
-    });
-    (entries, verified.expect("reads"))
-}
-
-#[test]
-fn without_permission_everything_is_denied_and_in_the_audit() {
-    let dir = support::Dir::new();
-    let desk = Desk::open(&dir.0, "");
-    for (id, order, why) in [
-        ("1", command("id"), "commands are not allowed on this machine"),
-        ("2", restart("web"), "Docker is not allowed on this machine"),
-        ("3", Order::ContainerLogs { container_id: "web".into(), tail: 3 }, "Docker is not allowed"),
-    ] {
-        let outcome = desk.take(id, order);
-        assert!(matches!(&outcome, Outcome::Denied { message } if message.contains(why)), "{outcome:?}");
-    }
-    desk.close();
-    let (entries, verified) = audit(&dir.0);
-    assert_eq!(verified, Ok(3));
-    let said: Vec<_> =
-        entries.iter().map(|entry| (entry.phase, entry.order_id.as_str(), entry.what.as_str())).collect();
-    let after = AuditPhase::After;
-    assert_eq!(
-        said,
-        [
-            (after, "1", "here: command id"),
-            (after, "2", "here: docker restart web"),
-            (after, "3", "here: docker logs web (the last 3)")
-        ]
-    );
-    assert!(entries.iter().all(|entry| entry.result.as_deref().is_some_and(|result| result.starts_with("denied: "))));
-}
-
-#[test]
-fn what_runs_is_written_down_before_and_after_and_a_changed_byte_is_found() {
-    let dir = support::Dir::new();
-    let config = shell("timeout = \"1s\"\nkill_after = \"300ms\"\noutput_bytes = 4096");
-    let desk = Desk::open(&dir.0, &config);
-    for (id, text) in
-        [("flood", "yes"), ("long", "sleep 1000"), ("escape", "trap '' TERM; (setsid sleep 1000 &); sleep 1000")]
-    {
-        let began = Instant::now();
-        let outcome = desk.take(id, command(text));
-        assert!(matches!(&outcome, Outcome::Command { exit_code: -1, .. }), "{outcome:?}");
-        assert!(began.elapsed() < Duration::from_secs(6), "{id}: {:?}", began.elapsed());
-    }
-    desk.close();
-    let (entries, verified) = audit(&dir.0);
-    assert_eq!(verified, Ok(6));
-    let phases: Vec<_> = entries.iter().map(|entry| (entry.order_id.as_str(), entry.phase.as_str())).collect();
-    let pairs = [
-        ("flood", "before"),
-        ("flood", "after"),
-        ("long", "before"),
-        ("long", "after"),
-        ("escape", "before"),
-        ("escape", "after"),
-    ];
-    assert_eq!(phases, pairs);
-    let flood = &entries[1];
-    assert_eq!(
-        (flood.issuer.who.as_str(), flood.issuer.id.as_deref(), flood.issuer.from.as_str()),
-        ("ann", Some("key-1"), "192.0.2.7")
-    );
-    let result = flood.result.as_deref().expect("a result");
-    assert!(
-        result.starts_with("exit code -1 after ") && result.contains("bytes of output, cut [pinwire: ended, "),
-        "{result}"
-    );
-
-    // One byte of what was asked for, in the file itself.
-    let file = dir.0.join("pinwire.db");
-    let mut bytes = std::fs::read(&file).expect("the database");
-    let at = bytes.windows(18).rposition(|window| window == b"command sleep 1000").expect("a record");
-    bytes[at + 17] = b'1';
-    std::fs::write(&file, bytes).expect("written");
-    assert_eq!(audit(&dir.0).1, Err(AuditBroken::Changed(3)));
-}
-
-#[test]
-fn an_order_is_done_once_also_across_a_restart() {
-    let dir = support::Dir::new();
-    let counter = support::Dir::new();
-    if is_root() {
-        std::os::unix::fs::chown(&counter.0, Some(THROW_AWAY), None).expect("chown");
-    }
-    let text = format!("echo x >> {0}/count; wc -l < {0}/count; sleep 0.3", counter.0.display());
-    let desk = Desk::open(&dir.0, &shell(""));
-    // Sent twice at once, as after a lost connection, and once more when it has ended.
-    let (sender, receiver) = channel();
-    let issuer = Issuer { who: "ann".into(), id: None, from: "192.0.2.7".into() };
-    for _ in 0..2 {
-        desk.orders.take("a", &command(&text), &issuer, None, Box::new(Answered(sender.clone())));
-    }
-    let outcomes: Vec<_> = (0..2).map(|_| receiver.recv_timeout(LIMIT).expect("an outcome")).collect();
-    assert_eq!(outcomes[0], outcomes[1]);
-    assert!(matches!(&outcomes[0], Outcome::Command { output, .. } if output == "1\n"), "{outcomes:?}");
-    assert_eq!(desk.take("a", command(&text)), outcomes[0]);
-    desk.close();
-
-    let desk = Desk::open(&dir.0, &shell(""));
-    let again = desk.take("a", command(&text));
-    assert!(
-        matches!(&again, Outcome::Failed { message } if message.contains("done before") && message.contains("exit code 0")),
-        "{again:?}"
-    );
-    let other = desk.take("b", command(&text));
-    assert!(matches!(&other, Outcome::Command { output, .. } if output == "2\n"), "{other:?}");
-    desk.close();
-    assert_eq!(audit(&dir.0).1, Ok(4));
-}
-
-#[test]
-fn without_an_audit_nothing_is_done_unless_the_file_says_so() {
-    for (line, done) in [("", false), ("without_audit = true", true)] {
-        let dir = support::Dir::new();
-        let desk = Desk::open(&dir.0, &shell(line));
-        // As a damaged database: it cannot be written.
-        let other = rusqlite::Connection::open(dir.0.join("pinwire.db")).expect("opens");
-        other.execute_batch("DROP TABLE audit").expect("dropped");
-        let outcome = desk.take("a", command("echo done"));
-        match outcome {
-            Outcome::Command { output, .. } => assert!(done && output == "done\n", "{output}"),
-            Outcome::Denied { message } => assert!(!done && message.contains("audit cannot be written"), "{message}"),
-            other => panic!("{other:?}"),
-        }
-        desk.close();
     }
 }

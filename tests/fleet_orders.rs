@@ -168,6 +168,32 @@ fn what_runs_when_the_agent_ends_ends_with_it() {
 }
 
 #[test]
+fn a_killed_agent_leaves_nothing_running() {
+    let pair = Pair::start(&shell("kill_after = \"300ms\"\ntimeout = \"1m\""));
+    let Pair { hub, mut agent, server, state } = pair;
+    let order = json!({"command": "trap '' TERM; (setsid sleep 996 &); sleep 995; sleep 994"});
+    let asked = std::thread::spawn(move || hub.rest("POST", &format!("/commands/{server}"), &order));
+    let is_running = || {
+        let ps = run(std::process::Command::new("ps").args(["-eo", "args="])).stdout;
+        let ps = String::from_utf8_lossy(&ps).into_owned();
+        [996, 995, 994].iter().any(|seconds| ps.lines().any(|line| line == format!("sleep {seconds}")))
+    };
+    let until = Instant::now() + LIMIT;
+    while !is_running() {
+        assert!(Instant::now() < until, "it does not start");
+    }
+    agent.signal("KILL");
+    agent.wait();
+    while is_running() {
+        assert!(Instant::now() < until, "something of it is left");
+    }
+    let answer = asked.join().expect("answered");
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    let (text, whole) = audit(&state, &[]);
+    assert!(whole && text.contains("before") && !text.contains("->"), "{text}");
+}
+
+#[test]
 fn containers_are_seen_and_ordered_by_way_of_the_hub() {
     let Some(engine) = Engine::start() else { return };
     engine.create("web", "echo out; trap 'exit 0' TERM; while :; do sleep 1; done", false);

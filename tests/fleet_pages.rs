@@ -175,7 +175,7 @@ fn user(daemon: &Daemon, name: &str) -> (Value, String) {
 
 #[test]
 fn users_watch_their_own_servers_with_their_access_token_until_they_log_out() {
-    let daemon = hub("[accounts]\nregistration = true\n");
+    let daemon = hub("auth.open_registration = true\n");
     let (ann, as_ann) = user(&daemon, "ann");
     let (ben, _) = user(&daemon, "ben");
     let made = watch::ask_as(&daemon, &as_ann, "POST", "servers", &json!({"name": "anns"}));

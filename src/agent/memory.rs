@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn an_order_is_new_once() {
         let mut memory = Memory::default();
-        let mut meet = |memory: &mut Memory, id: &str| match memory.meet(id, Box::new(Nobody)) {
+        let meet = |memory: &mut Memory, id: &str| match memory.meet(id, Box::new(Nobody)) {
             Met::New => "new".to_owned(),
             Met::Joined => "joined".to_owned(),
             Met::Known(_, Outcome::Failed { message }) => message,

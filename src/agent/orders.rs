@@ -34,12 +34,15 @@ pub trait Reply: Send {
     fn done(self: Box<Self>, outcome: Outcome);
 }
 
+/// What the thread of [`Orders`] does, one after the other.
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Takes orders, for the agent and for a hub that is its own first server.
 pub struct Orders {
     runner: Runner,
     docker: Arc<Docker>,
     book: Arc<Book>,
-    queue: Mutex<Option<Sender<Box<dyn FnOnce() + Send>>>>,
+    queue: Mutex<Option<Sender<Job>>>,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -50,7 +53,7 @@ impl Orders {
     /// The system's refusal of a thread or a descriptor.
     pub fn start(config: &Commands, docker: Arc<Docker>, store: Arc<Store>, program: &Path) -> io::Result<Orders> {
         let book = Arc::new(Book { memory: Mutex::default(), store, without_audit: config.without_audit });
-        let (sender, jobs) = bounded::<Box<dyn FnOnce() + Send>>(QUEUE);
+        let (sender, jobs) = bounded::<Job>(QUEUE);
         let worker = Worker::spawn("orders", move || jobs.into_iter().for_each(|job| job()))?;
         Ok(Orders {
             runner: Runner::start(config, program)?,
@@ -64,24 +67,35 @@ impl Orders {
     /// Takes an order; never waits. One that was taken before is not done again: its reply gets the outcome it had or
     /// will have. `within` is how long its issuer waits.
     pub fn take(&self, id: &str, order: &Order, issuer: &Issuer, within: Option<Duration>, reply: Box<dyn Reply>) {
-        let met = self.book.memory().meet(id, reply);
-        match met {
-            Met::New => {}
-            Met::Joined => return,
-            Met::Known(reply, outcome) => return reply.done(outcome),
-        }
-        let entry = Entry {
-            book: Arc::clone(&self.book),
-            id: id.to_owned(),
-            issuer: issuer.clone(),
-            what: format!("{HERE}{}", describe(order)),
-            begun: false,
-        };
+        let Some(entry) = self.meet(id, order, issuer, reply) else { return };
         let Order::Command { command } = order else { return self.container(entry, order) };
         match self.runner.check(command) {
             Ok(ready) => self.runner.run(ready.within(within), Box::new(entry)),
             Err(message) => self.queue(entry, |entry| entry.end(Outcome::Denied { message })),
         }
+    }
+
+    /// Refuses an order, for a reason that is not in these rules.
+    pub fn refuse(&self, id: &str, order: &Order, issuer: &Issuer, reply: Box<dyn Reply>, why: &str) {
+        if let Some(entry) = self.meet(id, order, issuer, reply) {
+            let message = why.to_owned();
+            self.queue(entry, |entry| entry.end(Outcome::Denied { message }));
+        }
+    }
+
+    /// `None` where the order has come before.
+    fn meet(&self, id: &str, order: &Order, issuer: &Issuer, reply: Box<dyn Reply>) -> Option<Entry> {
+        let met = self.book.memory().meet(id, reply);
+        match met {
+            Met::New => {}
+            Met::Joined => return None,
+            Met::Known(reply, outcome) => {
+                reply.done(outcome);
+                return None;
+            }
+        }
+        let what = format!("{HERE}{}", describe(order));
+        Some(Entry { book: Arc::clone(&self.book), id: id.to_owned(), issuer: issuer.clone(), what, begun: false })
     }
 
     fn container(&self, entry: Entry, order: &Order) {
@@ -192,7 +206,9 @@ impl Entry {
     /// Writes down what came of it and tells who waits.
     fn finish(&mut self, outcome: Outcome) {
         let result = sum_up(&outcome);
-        log::info!("order {} of {} ({}): {}: {result}", self.id, self.issuer.who, self.issuer.from, self.what);
+        let Issuer { who, from, .. } = &self.issuer;
+        // One line, whatever was sent.
+        log::info!("order {} of {who} ({from}): {}: {}", self.id, self.what.escape_debug(), result.escape_debug());
         if let Err(error) = self.audit(AuditPhase::After, Some(result)) {
             log::error!("the audit of order {} lacks its end: {error}", self.id);
         }

@@ -2,7 +2,8 @@
 //!
 //! `watch` makes one alert of a condition that holds, `rules` says what holds, `watched` is one server and `book` all of
 //! them: all in memory and without I/O. This file gives it to others, publishes what comes of it, and has the thread that
-//! writes alerts to the store and notices what is due. `courier` takes alerts to a webhook and a command.
+//! writes alerts to the store and notices what is due. `people` is what they ask
+//! for and change; `courier` takes alerts to a webhook and a command.
 //!
 //! **One alert per condition.** Each threshold, and each built-in condition of a server (or of one of its disks), has
 //! at most one open alert. It is resolved when the condition has gone. Resolved by hand while the condition holds, it is
@@ -13,34 +14,31 @@
 
 mod book;
 mod courier;
+mod people;
 mod rules;
 mod watch;
 mod watched;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::config;
 use crate::hub::Hub;
+use crate::rt::clock;
 use crate::rt::worker::Worker;
-use crate::rt::{clock, random};
-use crate::store::{self, KeptAlert, Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::types::event::{Body, Event, PageNews, page_topic};
-use crate::types::fleet::{Alert, Health, Sample, ServerStatus, Threshold};
-use crate::wire::chatops::rest::NewThreshold;
+use crate::types::fleet::{Health, Sample, ServerStatus};
 use book::Book;
 use courier::Couriers;
+pub use people::{MAX_THRESHOLDS, Refused, Wanted};
 use watched::{Change, Moment};
 
 /// The server of alerts about a hub that is no server of its own: nobody's, for administrators only.
 pub const NO_SERVER: &str = "00000000-0000-0000-0000-000000000000";
-
-/// Thresholds of one server.
-pub const MAX_THRESHOLDS: usize = 100;
 
 /// When a write is tried again that the store had no time for, and one that failed.
 const BUSY_INTERVAL: Duration = Duration::from_secs(5);
@@ -49,27 +47,6 @@ const FAILED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the oldest of too many resolved alerts are removed.
 const THIN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Why a threshold was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("at most {MAX_THRESHOLDS} thresholds per server; remove one first")]
-    TooMany,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The kernel has no random numbers.
-    #[error("no id for a threshold: {0}")]
-    NoId(String),
-}
-
-/// Which alerts of a list.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    pub resolved: Option<bool>,
-    pub server_id: Option<&'a str>,
-    pub skip: usize,
-    pub limit: usize,
-}
 
 /// A handle for everyone.
 pub struct Alerts {
@@ -83,7 +60,10 @@ pub struct Alerts {
     /// Wakes the thread; one pending wake-up is as good as many.
     nudge: Sender<()>,
     stopping: AtomicBool,
+    /// The store works again: what could not be written can be now.
+    recovered: AtomicBool,
     worker: Mutex<Option<Worker>>,
+    told: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
 }
 
 /// The server that is this machine, and what is wrong with the hub's store.
@@ -114,7 +94,9 @@ impl Alerts {
             couriers: Couriers::start(config)?,
             nudge,
             stopping: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             worker: Mutex::default(),
+            told: OnceLock::new(),
         });
         let own = Arc::clone(&alerts);
         let worker = Worker::spawn("alerts", move || own.run(&nudged)).map_err(|error| error.to_string())?;
@@ -160,6 +142,11 @@ impl Alerts {
         let mut own = self.own();
         own.degraded = degraded.map(str::to_owned);
         self.store_is(&own, degraded);
+        drop(own);
+        if degraded.is_none() {
+            self.recovered.store(true, Ordering::Release);
+            let _ = self.nudge.try_send(());
+        }
     }
 
     /// The server is gone, and its thresholds and alerts with it. Never waits.
@@ -171,125 +158,6 @@ impl Alerts {
     /// A server's health: that of its worst open alert.
     pub fn health(&self, server_id: &str) -> Health {
         self.book().health(server_id)
-    }
-
-    /// Alerts of servers for which `visible` says yes, the newest first.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn list(&self, wanted: &Wanted<'_>, visible: impl Fn(&str) -> bool) -> Result<Vec<Alert>, StoreError> {
-        let (newer, gone) = self.book().unwritten();
-        let fits = |alert: &Alert| {
-            wanted.resolved.is_none_or(|resolved| resolved == alert.resolved_at.is_some())
-                && wanted.server_id.is_none_or(|id| id == alert.server_id)
-                && !gone.contains(&alert.server_id)
-                && visible(&alert.server_id)
-        };
-        let newer: HashMap<String, Alert> = newer.into_iter().map(|kept| (kept.alert.id.clone(), kept.alert)).collect();
-        let enough = wanted.skip.saturating_add(wanted.limit);
-        let mut found: Vec<Alert> = Vec::new();
-        self.store.each_alert(wanted.server_id, |KeptAlert { alert, .. }| {
-            if !newer.contains_key(&alert.id) && fits(&alert) {
-                found.push(alert);
-            }
-            found.len() < enough
-        })?;
-        found.extend(newer.into_values().filter(|alert| fits(alert)));
-        found.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-        Ok(found.into_iter().skip(wanted.skip).take(wanted.limit).collect())
-    }
-
-    /// # Errors
-    /// The store's.
-    pub fn find(&self, alert_id: &str) -> Result<Option<Alert>, StoreError> {
-        match self.book().newer(alert_id) {
-            Some(alert) => Ok(Some(alert)),
-            None => Ok(self.store.alert(alert_id)?.map(|kept| kept.alert)),
-        }
-    }
-
-    /// Resolves an alert by hand; one that is resolved already stays as it is.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn resolve(&self, alert_id: &str) -> Result<Option<Alert>, StoreError> {
-        self.note(|book| book.resolve(alert_id, moment()).into_iter().collect());
-        self.find(alert_id)
-    }
-
-    /// Notes that somebody has seen an alert; one that is resolved or was seen already stays as it is.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn acknowledge(&self, alert_id: &str) -> Result<Option<Alert>, StoreError> {
-        self.note(|book| book.acknowledge(alert_id, moment()).into_iter().collect());
-        self.find(alert_id)
-    }
-
-    /// All thresholds, or one server's, the oldest first.
-    pub fn thresholds(&self, server_id: Option<&str>) -> Vec<Threshold> {
-        self.book().thresholds(server_id)
-    }
-
-    pub fn threshold(&self, id: &str) -> Option<Threshold> {
-        self.book().threshold(id)
-    }
-
-    /// # Errors
-    /// See [`Refused`].
-    pub fn add_threshold(&self, new: NewThreshold) -> Result<Threshold, Refused> {
-        let _one = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.book().threshold_count(&new.server_id) >= MAX_THRESHOLDS {
-            return Err(Refused::TooMany);
-        }
-        let now = clock::wall_millis();
-        let threshold = Threshold {
-            id: random::uuid().map_err(|error| Refused::NoId(error.to_string()))?,
-            server_id: new.server_id,
-            metric: new.metric,
-            value: new.value,
-            comparison: new.comparison,
-            enabled: new.enabled,
-            duration: new.duration,
-            hysteresis: new.hysteresis,
-            created_at: now,
-            updated_at: now,
-        };
-        self.store.save_threshold(threshold.clone())?;
-        self.book().add_threshold(threshold.clone());
-        Ok(threshold)
-    }
-
-    /// Changes a threshold; `None` where there is none. Disabled, or made one on another metric, its alert is resolved.
-    ///
-    /// # Errors
-    /// See [`Refused`].
-    pub fn change_threshold(
-        &self,
-        id: &str,
-        change: impl FnOnce(&mut Threshold),
-    ) -> Result<Option<Threshold>, Refused> {
-        let _one = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut threshold) = self.threshold(id) else { return Ok(None) };
-        change(&mut threshold);
-        threshold.updated_at = clock::wall_millis();
-        self.store.save_threshold(threshold.clone())?;
-        self.note(|book| book.change_threshold(threshold.clone(), moment()));
-        Ok(Some(threshold))
-    }
-
-    /// Removes a threshold and resolves its alert; `false` where there is none.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn remove_threshold(&self, id: &str) -> Result<bool, StoreError> {
-        let _one = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.threshold(id).is_none() {
-            return Ok(false);
-        }
-        self.store.remove_threshold(id)?;
-        self.note(|book| book.remove_threshold(id, moment()));
-        Ok(true)
     }
 
     /// Writes what waits and ends, within `limit`.
@@ -321,11 +189,21 @@ impl Alerts {
         }
     }
 
+    /// Calls `tell` with a server's id whenever an alert of it has changed. It must not wait, nor ask this room anything.
+    /// To be set once.
+    pub fn on_change(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        // Set twice, the first counts.
+        let _ = self.told.set(Box::new(tell));
+    }
+
     /// Neither the hub nor a courier is waited for.
     fn publish(&self, Change { change, server_name, alert }: Change) {
         let at = clock::wall_millis();
         let server_id: Arc<str> = alert.server_id.as_str().into();
         log::info!("alert {}: {server_name}: {}", change.as_str(), alert.message);
+        if let Some(tell) = self.told.get() {
+            tell(&server_id);
+        }
         let page = Body::Page {
             topic: page_topic::metrics(&server_id).into(),
             server_id,
@@ -349,7 +227,8 @@ impl Alerts {
             });
             let now = clock::now();
             let stopping = self.stopping.load(Ordering::Acquire);
-            if stopping || retry.is_none_or(|at| at <= now) {
+            let recovered = self.recovered.swap(false, Ordering::AcqRel);
+            if stopping || recovered || retry.is_none_or(|at| at <= now) {
                 retry = self.write(retry.is_some()).map(|wait| now + wait);
             }
             if stopping {

@@ -256,11 +256,11 @@ impl Thread {
                     self.known.clear();
                 }
             }
-            ServiceEvent::ServiceResolved(resolved) => {
-                // Our own announcement comes back like any other.
-                if resolved.get_property_val_str("id") != Some(self.own_id.as_str()) {
-                    self.resolved(instance(service, &resolved));
-                }
+            // Our own announcement comes back like any other.
+            ServiceEvent::ServiceResolved(resolved)
+                if resolved.get_property_val_str("id") != Some(self.own_id.as_str()) =>
+            {
+                self.resolved(instance(service, &resolved));
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
                 self.known.remove(&fullname);

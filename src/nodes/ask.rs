@@ -110,10 +110,10 @@ impl Nodes {
         Ok(self.change(changes)?)
     }
 
-    /// Puts a node into a cluster; one that is there already stays.
+    /// Puts a node into a cluster; it leaves the one it was in, and one that is there already stays.
     ///
     /// # Errors
-    /// No such cluster or node, one that is in another cluster, or the store.
+    /// No such cluster or node, or the store.
     pub fn join(&self, cluster_id: &str, node_id: &str) -> Result<Node, Refusal> {
         let _turn = self.turn();
         let table = self.table();
@@ -121,12 +121,6 @@ impl Nodes {
         let node = node(&table, node_id).ok_or(NO_NODE)?;
         if node.cluster_id == Some(cluster.id) {
             return Ok(node.clone());
-        }
-        if let Some(other) = node.cluster_id.and_then(|id| table.clusters.get(&id)) {
-            return Err(Refusal::Conflict(format!(
-                "the node is in the cluster '{}': remove it there first",
-                other.name
-            )));
         }
         let node = Node { cluster_id: Some(cluster.id), updated_at: clock::wall(), ..node.clone() };
         drop(table);

@@ -10,13 +10,18 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{Gid, Resource, Rlimit, Signal, Uid, set_parent_process_death_signal, setrlimit};
-use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    clear_ambient_capability_set, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 use super::spec::Spec;
 
 /// What a command finds in its environment, besides HOME.
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
+
+/// Out of 1,000: how much more readily a command is killed for want of memory than others.
+const OOM_SCORE: &str = "500";
 
 /// Becomes the command that the keeper describes on standard input; only a failure comes back, and is told there.
 pub fn main() -> u8 {
@@ -36,6 +41,9 @@ fn become_it(spec: &Spec) -> io::Result<std::convert::Infallible> {
     let step = |what: &'static str| move |error: rustix::io::Errno| io::Error::other(format!("{what}: {error}"));
     let nothing = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing).map_err(step("standard input"))?;
+
+    // Where memory is short the kernel takes the command, not the daemon. It is no loss where it cannot be said.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
 
     let limits = &spec.limits;
     let cpu = limits.cpu_time.map(|time| time.as_secs());
@@ -61,6 +69,8 @@ fn become_it(spec: &Spec) -> io::Result<std::convert::Infallible> {
         let uid = Uid::from_raw(*uid);
         set_thread_res_uid(uid, uid, uid).map_err(step("user"))?;
     }
+    // Those a service manager has given to the daemon are not for its commands.
+    clear_ambient_capability_set().map_err(step("capabilities"))?;
     set_no_new_privs(true).map_err(step("no new privileges"))?;
     // After the user, whose change would undo it.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("the end with the keeper"))?;
@@ -69,5 +79,9 @@ fn become_it(spec: &Spec) -> io::Result<std::convert::Infallible> {
     let (program, arguments) = spec.argv.split_first().ok_or_else(|| io::Error::other("no program"))?;
     let error =
         Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).env("HOME", &spec.identity.home).exec();
-    Err(io::Error::other(format!("'{program}' cannot be started: {error}")))
+    let hint = match error.kind() {
+        io::ErrorKind::WouldBlock => "; its user has as many processes as commands.max_processes allows",
+        _ => "",
+    };
+    Err(io::Error::other(format!("'{program}' cannot be started: {error}{hint}")))
 }

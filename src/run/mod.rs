@@ -92,7 +92,7 @@ struct Job {
 /// Runs commands, a few at a time.
 pub struct Runner {
     config: Arc<Commands>,
-    queue: Mutex<Option<Sender<Job>>>,
+    queue: Mutex<Option<Sender<Box<Job>>>>,
     workers: Mutex<Vec<Worker>>,
     cancel: Arc<OwnedFd>,
 }
@@ -106,7 +106,7 @@ impl Runner {
     pub fn start(config: &Commands, program: &Path) -> io::Result<Runner> {
         let config = Arc::new(config.clone());
         let cancel = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let (sender, jobs) = bounded::<Job>(config.queue);
+        let (sender, jobs) = bounded::<Box<Job>>(config.queue);
         let mut workers = Vec::new();
         if config.enabled() {
             if let Err(why) = account::identity(&config, config.user.as_deref()) {
@@ -149,7 +149,7 @@ impl Runner {
     pub fn run(&self, ready: Ready, watcher: Box<dyn Watcher>) {
         let until = ready.within.map(|within| clock::now() + within);
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let refused = match queue.map(|queue| queue.try_send(Job { ready, until, watcher })) {
+        let refused = match queue.map(|queue| queue.try_send(Box::new(Job { ready, until, watcher }))) {
             Some(Ok(())) => return,
             Some(Err(TrySendError::Full(job))) => {
                 let (running, waiting) = (self.config.max_running, self.config.queue);
@@ -179,8 +179,9 @@ impl Runner {
 
 const STOPPING: &str = "the daemon is stopping";
 
-fn work(config: &Commands, jobs: &Receiver<Job>, program: &Path, cancel: &OwnedFd) {
-    for Job { mut ready, until, mut watcher } in jobs {
+fn work(config: &Commands, jobs: &Receiver<Box<Job>>, program: &Path, cancel: &OwnedFd) {
+    for job in jobs {
+        let Job { mut ready, until, mut watcher } = *job;
         let left = until.map(|until| until.saturating_duration_since(clock::now()));
         let is_stopping = is_readable(cancel);
         if is_stopping || left.is_some_and(|left| left.is_zero()) {

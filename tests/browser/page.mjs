@@ -52,6 +52,48 @@ async function open(browser, url, options = {}) {
   return page;
 }
 
+/** Writes a file only we may read, and returns its path. */
+async function file(name, text) {
+  const path = join(dir, name);
+  await writeFile(path, text, { mode: 0o600 });
+  return path;
+}
+
+/** A hub that is no server itself, and its REST; who asks shows this token, or the key of these tests. */
+async function fleetHub(...flags) {
+  const state = await mkdtemp(join(dir, 'state-'));
+  const config = await file('hub.toml', 'auth.open_registration = true\n[hub]\nown_server = false\n');
+  const daemon = await start('127.0.0.1:0', '--config', config, '--state-dir', state, ...flags);
+  const api = async (method, path, body, token = flags.length ? 'open-sesame' : undefined) => {
+    const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
+    const answer = await fetch(`${daemon.url}/api/v1/${path}`, { method, headers, body: body && JSON.stringify(body) });
+    const text = await answer.text();
+    assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
+    return text && JSON.parse(text);
+  };
+  return { daemon, api };
+}
+
+/** An agent that is nothing but a socket, let in. It lives in a page of its own, where there are sockets. */
+async function fleetAgent(browser, daemon, key) {
+  const page = await open(browser, `${daemon.url}/docs`);
+  await page.evaluate(() => {
+    const socket = new WebSocket(new URL('api/v1/agents/ws', location.href.replace('http', 'ws')));
+    const opened = new Promise((resolve) => { socket.onopen = resolve; });
+    // Sends a message and waits for an answer of this type.
+    globalThis.tell = async (message, answer) => {
+      await opened;
+      await new Promise((resolve) => {
+        socket.onmessage = ({ data }) => JSON.parse(data).type === answer && resolve();
+        socket.send(JSON.stringify(message));
+      });
+    };
+  });
+  const tell = (message, answer) => page.evaluate(([said, heard]) => globalThis.tell(said, heard), [message, answer]);
+  await tell({ type: 'auth', api_key: key }, 'auth_success');
+  return (members) => tell({ type: 'metrics', ...members }, 'metrics_received');
+}
+
 const connected = (page) => page.locator('#state[data-state=open]').waitFor();
 const level = (page, pin, name) => page.locator(`#${pin} .level`, { hasText: name });
 const event = (page, text) => page.locator('#events li', { hasText: text }).first();
@@ -221,6 +263,63 @@ const tests = {
     await page.locator('#forget').click();
     await page.locator('#ask[open]').waitFor();
     assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    await stop(daemon);
+  },
+
+  async 'the fleet shows a server, its live sample and its alerts'(browser) {
+    const { daemon, api } = await fleetHub('--api-key-file', await file('fleet.key', 'open-sesame\n'));
+    const { id } = await api('POST', 'servers', { name: '<b>pi1</b>' });
+    await api('POST', 'alerts/thresholds', { server_id: id, metric_type: 'cpu', threshold_value: 80, comparison: 'gt' });
+    const sample = await fleetAgent(browser, daemon, (await api('POST', 'api-keys', { server_id: id })).key);
+    await sample({ cpu_percent: 42.4, memory_percent: 10, disk_usage: [{ path: '/', percent: 33 }] });
+    const page = await open(browser, daemon.url);
+    await page.locator('#key input').fill('open-sesame');
+    await page.locator('#key input').press('Enter');
+    await connected(page);
+    const row = page.locator('#servers .server[data-status=online]');
+    await row.locator('b', { hasText: '<b>pi1</b>' }).waitFor();
+    await row.locator('.quiet', { hasText: 'CPU 42 % · memory 10 % · disk 33 %' }).waitFor();
+    await page.locator('#no-alerts').waitFor();
+    await sample({ cpu_percent: 85 });
+    await row.locator('.quiet', { hasText: /^CPU 85 %$/ }).waitFor();
+    const alert = page.locator('#alerts .alert[data-severity=warning]', { hasText: 'CPU usage is 85.0%' });
+    await alert.getByRole('button', { name: 'Seen' }).click();
+    await alert.locator('.quiet', { hasText: 'seen' }).waitFor();
+    await alert.getByRole('button', { name: 'Resolve' }).click();
+    await page.locator('#no-alerts').waitFor();
+    assert.deepEqual(await api('GET', 'alerts?status=active'), []);
+    await page.setViewportSize({ width: 360, height: 740 });
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth) <= 360, 'it fits a phone');
+    assert.deepEqual(page.complaints.filter((text) => !text.includes('401')), []); // before the key was shown
+    await stop(daemon);
+  },
+
+  async 'a user logs in, sees own servers alone, and logs out'(browser) {
+    const { daemon, api } = await fleetHub();
+    const password = 'correct horse battery';
+    const [ann] = await Promise.all(['ann', 'ben'].map((username) => api('POST', 'auth/register',
+      { email: `${username}@example.org`, username, password, password_confirm: password })));
+    await api('POST', 'servers', { name: 'of-ann' }, ann.access_token);
+    const page = await open(browser, daemon.url);
+    await connected(page);
+    const [name, word] = [page.locator('#login input[name=username]'), page.locator('#login input[name=password]')];
+    await name.fill('ann');
+    await word.fill('wrong');
+    await word.press('Enter');
+    await page.locator('#fleet-note', { hasText: 'Incorrect' }).waitFor();
+    await word.fill(password);
+    await word.press('Enter');
+    await page.locator('#servers .server', { hasText: 'of-ann' }).waitFor();
+    await page.reload();
+    await page.locator('#servers .server', { hasText: 'of-ann' }).waitFor();
+    await page.locator('#logout').click();
+    await name.waitFor();
+    assert.equal(await page.locator('#servers .server').count(), 0);
+    await name.fill('ben@example.org');
+    await word.fill(password);
+    await word.press('Enter');
+    await page.locator('#logout').waitFor();
+    assert.equal(await page.locator('#servers .server').count(), 0);
     await stop(daemon);
   },
 

@@ -1,4 +1,5 @@
 //! A container engine for the tests: Podman's service on a socket of its own, with storage of its own.
+#![allow(dead_code)] // each test file uses its part
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

@@ -15,9 +15,13 @@ pub fn hub(config: &str) -> Daemon {
     hub_in(TempDir::new(), config)
 }
 
-/// The same on what another hub has left.
+/// The same on what another hub has left. It is no server itself: what this machine is like is none of the tests'.
 pub fn hub_in(dir: TempDir, config: &str) -> Daemon {
-    let file = dir.file("pinwire.toml", config);
+    let config = match config.contains("[hub]\n") {
+        true => config.replace("[hub]\n", "[hub]\nown_server = false\n"),
+        false => format!("{config}\n[hub]\nown_server = false\n"),
+    };
+    let file = dir.file("pinwire.toml", &config);
     let state = dir.path().join("state");
     Daemon::start_in(dir, move |command: &mut Command| {
         command.env("API_KEY", KEY).arg("--config").arg(file).arg("--state-dir").arg(state);
@@ -68,15 +72,7 @@ pub fn server(daemon: &Daemon, name: &str) -> String {
 
 /// A key for a server's agent.
 pub fn agent_key(daemon: &Daemon, server_id: &str) -> String {
-    let minted = pinwire::auth::mint().expect("random");
-    let store = rusqlite::Connection::open(daemon.dir.path().join("state/pinwire.db")).expect("the store");
-    store.busy_timeout(crate::common::LIMIT).expect("a limit");
-    let sql = "INSERT INTO keys (id, name, digest, created, server_id) VALUES (?1, 'agent', ?2, 0, ?3)";
-    store.execute(sql, (minted.id.as_str(), minted.digest.0, server_id)).expect("a key");
-    let keys: i64 = store.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).expect("a count");
-    drop(store);
-    daemon.wait_for_log(&format!("of {keys} API keys"));
-    minted.text
+    text(&good(daemon, "POST", "api-keys", &json!({"server_id": server_id, "name": "agent"}))["key"])
 }
 
 /// A server's agent, let in.

@@ -2,7 +2,7 @@
 
 use super::super::write::{Object, written};
 use super::*;
-use crate::types::fleet::Sample;
+use crate::types::fleet::{Process, Sample};
 
 /// What ChatOps' agent sends.
 pub const REAL: &str = r#"{"server_id":"0c9b","timestamp":"2026-03-02T08:15:30Z","cpu":{"usage_percent":12.5,"cores":4,"frequency_mhz":1500},"memory":{"total_gb":3.7,"used_gb":1.1,"available_gb":2.4,"usage_percent":30.2},"disk":{"total_gb":29.1,"used_gb":8.0,"available_gb":19.6,"usage_percent":29.0},"network":{"bytes_sent":1200,"bytes_recv":3400,"packets_sent":10,"packets_recv":20},"containers":[{"id":"0123456789ab","name":"web","image":"nginx:1","status":"Up 2 hours","state":"running","created":"2026-03-02T06:00:00Z","ports":[{"private_port":80,"public_port":8080,"type":"tcp"}]}],"processes":[{"pid":1,"name":"systemd","cpu":0.1,"memory":11.9,"status":"sleep","user":"root"}]}"#;
@@ -147,4 +147,21 @@ fn huge_and_deep_messages_are_refused_with_their_limit_or_passed_over() {
     assert_eq!(sample(&format!(r#"{{"unknown":{deep}}}"#)), Ok(Sample::default()));
     assert!(sample(&format!(r#"{{"load":{deep}}}"#)).is_err());
     assert!(sample(&deep).is_err());
+}
+
+#[test]
+fn a_page_is_told_the_busiest_of_thousands_of_processes() {
+    let process = |pid: u32| Process {
+        pid,
+        cpu_percent: (pid < 1000).then(|| f64::from(pid)),
+        memory_mib: Some(f64::from(pid)),
+        ..Process::default()
+    };
+    let sample = Sample { processes: Some((0..5000).map(process).collect()), ..Sample::default() };
+    let text = written(|out| merged(out, "s", &sample));
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let pids: Vec<u64> =
+        value["processes"].as_array().expect("a list").iter().filter_map(|p| p["pid"].as_u64()).collect();
+    let expected: Vec<u64> = (900..1000).rev().chain((4900..5000).rev()).collect();
+    assert_eq!(pids, expected);
 }

@@ -30,7 +30,25 @@ pub fn merged(out: &mut Vec<u8>, server_id: &str, sample: &Sample) {
     let object = object.text("server_id", server_id).time_if("timestamp", sample.at);
     let object = beside(halves(object, sample), sample);
     let object = object.list("interfaces", sample.interfaces.as_deref().unwrap_or_default(), write_interface);
-    lists(object, sample, Absent::EmptyList).close();
+    let object = object.list("containers", sample.containers.as_deref().unwrap_or_default(), write_container);
+    object.list("processes", busiest(sample.processes.as_deref().unwrap_or_default()), write_process).close();
+}
+
+/// Processes a page is told: an agent may send thousands, every few seconds.
+const PUSHED_PROCESSES: usize = 200;
+
+/// Of too many processes those that use the most, half of them by processor time and half by memory; else all, in order.
+fn busiest(processes: &[Process]) -> Vec<&Process> {
+    let mut all: Vec<&Process> = processes.iter().collect();
+    if all.len() > PUSHED_PROCESSES {
+        let more = |a: Option<f64>, b: Option<f64>| b.unwrap_or(-1.0).total_cmp(&a.unwrap_or(-1.0));
+        all.sort_by(|a, b| more(a.cpu_percent, b.cpu_percent));
+        if let Some(rest) = all.get_mut(PUSHED_PROCESSES / 2..) {
+            rest.sort_by(|a, b| more(a.memory_mib, b.memory_mib));
+        }
+        all.truncate(PUSHED_PROCESSES);
+    }
+    all
 }
 
 /// The members of the flat form: `GET /metrics/{id}`, and the documented metrics message. Its arrays are left out
