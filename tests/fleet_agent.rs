@@ -343,6 +343,102 @@ fn what_the_hub_does_not_have_when_the_agent_ends_is_said_after_its_next_start()
     drop(second);
 }
 
+/// The next log line that is not the agent's own.
+fn next_log(link: &mut Link) -> (String, Value) {
+    loop {
+        let log = link.next("log")["data"].clone();
+        if log["source"] != "agent" {
+            return (log["message"].as_str().expect("a text").to_owned(), log);
+        }
+    }
+}
+
+#[test]
+fn log_files_are_followed_as_they_grow_are_replaced_and_cut_off() {
+    let hub = Hub::new();
+    let logs = TempDir::new();
+    let (there, later) = (logs.file("app.log", "before\n"), logs.path().join("later.log"));
+    let files = format!("log_files = [{there:?}, {later:?}, \"/nonexistent/x.log\"]\n");
+    let agent = agent(&hub.url(), &files);
+    agent.wait_for_log("agent.log_files: '/nonexistent/x.log' cannot be followed");
+    let (mut link, _) = hub.welcome(&json!({}));
+    let append = |file: &PathBuf, text: &str| {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).expect("opens");
+        std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+    };
+    append(&there, "one\ntw");
+    let (message, log) = next_log(&mut link);
+    assert_eq!((message.as_str(), &log["source"]), ("one", &json!("application")));
+    assert_eq!(log["component"], there.to_str().expect("UTF-8"));
+    // A line that comes in parts, in a file that is renamed before its end.
+    let old = logs.path().join("app.log.1");
+    std::fs::rename(&there, &old).expect("renamed");
+    append(&old, "o\n");
+    append(&there, "three\n");
+    assert_eq!([next_log(&mut link).0, next_log(&mut link).0], ["two", "three"]);
+    // logrotate's copytruncate.
+    std::fs::write(&there, "4\n").expect("written");
+    assert_eq!(next_log(&mut link).0, "4");
+    append(&later, "from its beginning\n");
+    assert_eq!(next_log(&mut link).0, "from its beginning");
+    let long = "x".repeat(16 * 1024 + 1);
+    append(&later, &format!("{long}\n"));
+    assert_eq!([next_log(&mut link).0.len(), next_log(&mut link).0.len()], [16 * 1024, 1]);
+    drop(agent);
+}
+
+/// A `journalctl` that prints two entries behind the cursor it is given and then crashes.
+const JOURNALCTL: &str = r#"#!/bin/sh
+cursor=0
+while [ $# -gt 0 ]; do
+    [ "$1" = --after-cursor ] && cursor=$2
+    shift
+done
+for i in 1 2; do
+    cursor=$((cursor + 1))
+    printf '{"__CURSOR":"%s","PRIORITY":"4","_PID":"1","SYSLOG_IDENTIFIER":"sshd","MESSAGE":"entry %s"}\n' $cursor $cursor
+done
+echo 'a crash' >&2
+exit 1
+"#;
+
+#[test]
+fn the_journal_goes_on_where_it_was_when_its_program_crashes_and_after_the_next_start() {
+    let hub = Hub::new();
+    let (bin, state) = (TempDir::new(), TempDir::new());
+    let program = bin.file("journalctl", JOURNALCTL);
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").expect("set"));
+    let start = || {
+        let dir = TempDir::new();
+        let text = format!("state_dir = {:?}\n[agent]\nmetrics_interval = \"1h\"\njournal = true\n", state.path());
+        let config = dir.file("agent.toml", &text);
+        let mut command = pinwire();
+        command.env("PATH", &path);
+        command.args(["agent", "--listen", "127.0.0.1:0", "--gpio", "sim", "--hub", &hub.url()]);
+        command.arg("--key-file").arg(key_file(&dir)).arg("--config").arg(config);
+        Daemon::launch(dir, command)
+    };
+    let mut first = start();
+    let (mut link, _) = hub.welcome(&json!({}));
+    for number in 1..=5 {
+        let (message, log) = next_log(&mut link);
+        assert_eq!((message, &log["level"]), (format!("entry {number}"), &json!("warning")));
+        assert_eq!((&log["component"], &log["source"]), (&json!("sshd"), &json!("system")));
+    }
+    first.wait_for_log("agent.journal: journalctl has ended (a crash); it is started again");
+    assert!(first.stop().success());
+    let kept: u64 =
+        std::fs::read_to_string(state.path().join("journal.cursor")).expect("kept").parse().expect("a number");
+    // Everything from the first run comes again, since this hub said nothing of what it has; then what is new.
+    let second = start();
+    let (mut link, _) = hub.welcome(&json!({}));
+    for number in 1..=kept + 3 {
+        assert_eq!(next_log(&mut link).0, format!("entry {number}"), "{kept} were kept");
+    }
+    drop(second);
+}
+
 #[test]
 fn an_agent_that_cannot_work_says_why() {
     let dir = TempDir::new();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
+use super::journal::Cursor;
 use super::moment::Moment;
 use super::shared::Shared;
 use super::spool::{Entry, Kind};
@@ -47,9 +48,6 @@ pub struct LogNews {
     pub cursor: Option<String>,
 }
 
-/// Keeps the journal's place where it outlives the process.
-pub type KeepCursor = Box<dyn FnMut(&str) + Send>;
-
 pub struct Feed {
     pub shared: Arc<Shared>,
     pub root: PathBuf,
@@ -60,7 +58,8 @@ pub struct Feed {
     pub lost: Arc<AtomicU64>,
     pub logs: Receiver<LogNews>,
     pub stop: Receiver<()>,
-    pub keep_cursor: Option<KeepCursor>,
+    /// Where the journal's place is kept.
+    pub cursor: Option<Arc<Cursor>>,
 }
 
 /// Subscribes to the hub within the process. Costs the sender a comparison per event, and nothing else where no agent
@@ -114,10 +113,10 @@ impl Feed {
                     Ok(event) => self.take_events(event),
                     Err(_) => break,
                 },
-                recv(self.logs) -> news => {
-                    if let Ok(news) = news {
-                        self.take_logs(news, &mut house);
-                    }
+                recv(self.logs) -> news => match news {
+                    Ok(news) => self.take_logs(news, &mut house),
+                    // Nobody reads logs.
+                    Err(_) => self.logs = never(),
                 },
                 recv(self.stop) -> _ => break,
                 default(left) => {}
@@ -127,7 +126,13 @@ impl Feed {
         while let Ok(event) = self.events.try_recv() {
             self.take_events(event);
         }
+        while let Ok(news) = self.logs.try_recv() {
+            self.take_logs(news, &mut house);
+        }
         self.tell_losses();
+        if let Some((_, cursor)) = house.newest_cursor.or(house.awaited_cursor) {
+            self.shared.set_cursor(cursor);
+        }
     }
 
     fn sample(&mut self) {
@@ -184,7 +189,7 @@ impl Feed {
         last
     }
 
-    fn keep_house(&mut self, house: &mut House, now: Instant) {
+    fn keep_house(&self, house: &mut House, now: Instant) {
         self.tell_losses();
         let away = self.shared.away_since().is_some_and(|since| now.saturating_duration_since(since) >= AWAY);
         if away && house.wrote.is_none_or(|at| now.saturating_duration_since(at) >= WRITE_EVERY) {
@@ -203,14 +208,14 @@ impl Feed {
 
     /// Writes down how far the journal has been read, once the hub has everything before it: what a crash takes from the
     /// spool's memory is then read again.
-    fn keep_cursor(&mut self, house: &mut House) {
-        let Some(keep) = &mut self.keep_cursor else { return };
+    fn keep_cursor(&self, house: &mut House) {
+        let Some(file) = &self.cursor else { return };
         if house.awaited_cursor.is_none() {
             house.awaited_cursor = house.newest_cursor.take();
         }
         let stored = self.shared.spool().own_stored();
         if let Some((_, cursor)) = house.awaited_cursor.take_if(|(seq, _)| *seq <= stored) {
-            keep(&cursor);
+            file.keep(&cursor);
         }
     }
 

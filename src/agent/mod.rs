@@ -1,8 +1,8 @@
 //! The agent: this device, connected to a hub.
 //!
-//! Two threads. `agent-feed` numbers what the hub is to be told (samples, the device's own events, log lines) and puts it
+//! `agent-feed` numbers what the hub is to be told (samples, the device's own events, log lines) and puts it
 //! into the spool; `agent-link` has the connection, hands out the spool and takes what the hub says. They share the spool
-//! and a bell. Nothing of the device depends on the hub: while it is away records are kept, and when it is back they are
+//! and a bell. `agent-journal` and `agent-files`, where they are wanted, hand log lines to the feed. Nothing of the device depends on the hub: while it is away records are kept, and when it is back they are
 //! sent, in order, from where the hub says it has them for good.
 //!
 //! The hub is asked to prove that it knows the device's key before it is shown that key, and before it is obeyed.
@@ -11,7 +11,10 @@ mod actions;
 mod backoff;
 mod facts;
 mod feed;
+mod files;
+mod journal;
 mod link;
+mod logs;
 mod memory;
 mod moment;
 mod orders;
@@ -36,16 +39,15 @@ use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
 pub use facts::of_this_machine as facts_of_this_machine;
-use feed::{Feed, LogNews};
+use feed::Feed;
+use journal::Cursor;
 use link::Link;
+use logs::{Readers, Reading};
 use shared::Shared;
 use spool::{Run, Spool};
 
 /// To connect, and for each read and write of a TLS handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Log lines that may wait to be spooled; who reads them waits then.
-const LOGS: usize = 1024;
 
 /// What an agent works with.
 pub struct Rooms {
@@ -62,13 +64,26 @@ pub struct Rooms {
 pub struct Agent {
     shared: Arc<Shared>,
     stop_feed: Sender<()>,
+    cursor: Option<Arc<Cursor>>,
     parts: Mutex<Parts>,
 }
 
 enum Parts {
-    Ready(Box<(Feed, Link)>),
-    Running(Worker, Worker),
+    Ready(Box<Ready>),
+    Running(Box<Running>),
     Ended,
+}
+
+struct Ready {
+    feed: Feed,
+    link: Link,
+    readers: Readers,
+}
+
+struct Running {
+    feed: Worker,
+    link: Worker,
+    reading: Reading,
 }
 
 impl Agent {
@@ -99,7 +114,8 @@ impl Agent {
         let shared = Arc::new(Shared::new(spool).map_err(|error| error.to_string())?);
 
         let (events, lost) = feed::listen(&rooms.hub, config.forward.clone());
-        let (_logs_sender, logs) = bounded::<LogNews>(LOGS);
+        let cursor = rooms.state_dir.as_deref().filter(|_| config.journal).map(|dir| Arc::new(Cursor::new(dir)));
+        let (readers, logs) = Readers::new(config, cursor.as_deref()).map_err(|error| error.to_string())?;
         let (stop_feed, stop) = bounded(1);
         let feed = Feed {
             shared: Arc::clone(&shared),
@@ -110,7 +126,7 @@ impl Agent {
             lost,
             logs,
             stop,
-            keep_cursor: None,
+            cursor: cursor.clone(),
         };
         let link = Link {
             shared: Arc::clone(&shared),
@@ -124,8 +140,8 @@ impl Agent {
             boot_id,
             node_id: rooms.node_id,
         };
-        let parts = Mutex::new(Parts::Ready(Box::new((feed, link))));
-        Ok(Some(Agent { shared, stop_feed, parts }))
+        let parts = Mutex::new(Parts::Ready(Box::new(Ready { feed, link, readers })));
+        Ok(Some(Agent { shared, stop_feed, cursor, parts }))
     }
 
     /// Starts its threads.
@@ -134,10 +150,11 @@ impl Agent {
     /// None to be had.
     pub fn start(&self) -> std::io::Result<()> {
         let Parts::Ready(ready) = self.take_parts() else { return Ok(()) };
-        let (feed, link) = *ready;
+        let Ready { feed, link, readers } = *ready;
         let feed = Worker::spawn("agent-feed", move || feed.run())?;
         let link = Worker::spawn("agent-link", move || link.run())?;
-        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Parts::Running(feed, link);
+        let running = Running { feed, link, reading: readers.start()? };
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = Parts::Running(Box::new(running));
         Ok(())
     }
 
@@ -147,17 +164,23 @@ impl Agent {
 
     /// Sends what there is, and writes down what the hub does not have for good; within `limit`.
     pub fn stop(&self, limit: Duration) {
-        let Parts::Running(feed, link) = self.take_parts() else { return };
+        let Parts::Running(running) = self.take_parts() else { return };
+        let Running { feed, link, reading } = *running;
+        reading.stop(limit);
         let _ = self.stop_feed.try_send(());
         feed.join(limit);
         self.shared.stop();
         link.join(limit);
         let mut spool = self.shared.spool();
-        spool.spill_all(clock::now());
+        let kept = spool.spill_all(clock::now());
         for file in spool.take_unsynced() {
             if let Err(error) = file.sync_data() {
                 log::error!("cannot sync the spool: {error}");
             }
+        }
+        // Only now: what the journal had up to there is either at the hub or in a file.
+        if let (Some(file), Some(cursor), true) = (&self.cursor, self.shared.take_cursor(), kept) {
+            file.keep(&cursor);
         }
     }
 }

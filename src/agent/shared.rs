@@ -21,6 +21,8 @@ pub struct Shared {
     stopping: AtomicBool,
     /// Since when there has been no hub; `None` while there is one.
     away: Mutex<Option<Instant>>,
+    /// Where the journal was when the feed ended.
+    cursor: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -33,6 +35,7 @@ impl Shared {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stopping: AtomicBool::new(false),
             away: Mutex::new(Some(clock::now())),
+            cursor: Mutex::new(None),
         })
     }
 
@@ -76,6 +79,14 @@ impl Shared {
     /// Silences the bell until it is rung again.
     pub fn heard(&self) {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    pub fn set_cursor(&self, cursor: String) {
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
+    }
+
+    pub fn take_cursor(&self) -> Option<String> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub fn stop(&self) {

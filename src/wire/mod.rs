@@ -8,6 +8,7 @@ pub mod docker;
 pub mod endrpi;
 pub mod events;
 pub mod frame;
+pub mod journal;
 pub mod openapi;
 pub mod picloud;
 pub mod time;

@@ -174,9 +174,9 @@ impl Spool {
         self.spill(self.memory.partition_point(|entry| entry.monotonic_ns < monotonic_ns), now);
     }
 
-    /// Moves everything to files.
-    pub fn spill_all(&mut self, now: Instant) {
-        self.spill(self.memory.len(), now);
+    /// Moves everything to files; whether nothing is left in memory.
+    pub fn spill_all(&mut self, now: Instant) -> bool {
+        self.memory.is_empty() || self.spill(self.memory.len(), now)
     }
 
     /// What has been written since the last call and may not have reached the disk: to be synced without holding the
