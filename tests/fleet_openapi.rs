@@ -193,7 +193,8 @@ fn users(hub: &Hub, api: &Api, seen: &mut BTreeSet<(String, String)>) {
 
 fn clusters(ask: &mut Ask) {
     let cluster = ask("POST", "/clusters", "/clusters", json!({"name": "lab"}), 201);
-    let node = json!({"name": "shed", "ip_address": "192.0.2.7", "mac_address": "b8:27:eb:00:00:01", "role": "worker"});
+    let node =
+        json!({"name": "by-hand", "ip_address": "192.0.2.7", "mac_address": "b8:27:eb:00:00:01", "role": "worker"});
     let node = ask("POST", "/nodes", "/nodes", node, 201);
     let real = |path: &str| {
         path.replace("{cluster_id}", &cluster["id"].to_string()).replace("{node_id}", &node["id"].to_string())

@@ -61,7 +61,6 @@ pub const ROUTES: &[Route] = &[
         .body(&[json(model(&NEW_THRESHOLD))])
         .answers(&[
             answer(201, "Made", &[json(model(&THRESHOLD))]),
-            answer(409, "The server has 100 thresholds already", DETAIL_BODY),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_YOURS,
