@@ -110,3 +110,23 @@ fn a_session_that_was_replaced_does_not_fight_and_a_revoked_key_is_told() {
     let status: Value = hub.get(&format!("/servers/{id}"))["status"].clone();
     assert_eq!(status, "offline");
 }
+
+#[test]
+fn an_agent_listens_nowhere_unless_it_is_told_to() {
+    let hub = Hub::start("");
+    let id = hub.server("pi1");
+    let dir = TempDir::new();
+    let key = dir.file("key", &hub.agent_key(&id));
+    let mut events = Ws::connect(hub.daemon.addr, "/ws", &[("X-API-Key", OPERATOR)]).expect("a socket");
+    let mut command = pinwire();
+    command.args(["agent", "--gpio", "sim", "--hub", &format!("ws://{}", hub.daemon.addr), "--key-file"]).arg(key);
+    // The port of the environment is one to listen on, which an agent does not.
+    let child = command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    events.until(|event| event["type"] == "agent.pi1.node.status.changed" && event["data"]["status"] == "ready");
+    common::kill(child.id(), "TERM");
+    let output = child.wait_with_output().expect("its end");
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    // Its last words are heard too.
+    events.until(|event| event["type"] == "agent.pi1.node.status.changed" && event["data"]["status"] == "stopping");
+}

@@ -19,7 +19,7 @@ use super::session::Session;
 use super::shared::Shared;
 use crate::auth::{Digest, KeyId};
 use crate::config;
-use crate::conn::client::{Dial, DialError, Stream};
+use crate::conn::client::{Cancel, Dial, DialError, Stream};
 use crate::dispatch::Desk;
 use crate::rt::{clock, random};
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Protocol};
@@ -118,7 +118,15 @@ impl Link {
 
     fn connect(&self) -> Result<WebSocket<Stream>, End> {
         let failed = |what: String| End::Failed(what);
-        let stream = self.dial.connect().map_err(|error| failed(explained(&error)))?;
+        let is_due = || {
+            self.shared.heard();
+            self.shared.is_stopping()
+        };
+        let cancel = Cancel { bell: self.shared.bell(), is_due: &is_due };
+        let stream = self.dial.connect_unless(Some(cancel)).map_err(|error| match error {
+            DialError::Cancelled => End::Stopped,
+            error => failed(explained(&error)),
+        })?;
         stream.tcp().set_nonblocking(true).map_err(|error| failed(error.to_string()))?;
         let scheme = if self.dial.is_secure() { "wss" } else { "ws" };
         let url = format!("{scheme}://{}{}{PATH}", self.dial.peer(), self.dial.prefix());
