@@ -208,12 +208,15 @@ impl Link {
     pub fn take_order(&self, id: String, protocol: Protocol, order: Order, terms: Terms) {
         let shared = Arc::clone(&self.shared);
         let answer = Box::new(Answer { shared, id: id.clone(), protocol, order: order.clone() });
-        if self.config.protocol == config::HubProtocol::Chatops {
-            let message = "this agent takes no orders: agent.protocol is \"chatops\"".to_owned();
-            return answer.done(Outcome::Denied { message });
-        }
         let unknown = || Issuer { who: "the hub".to_owned(), id: None, from: self.name() };
-        self.orders.take(&id, &order, &terms.issuer.unwrap_or_else(unknown), terms.timeout, answer);
+        let issuer = terms.issuer.unwrap_or_else(unknown);
+        match self.config.protocol {
+            config::HubProtocol::Pinwire => self.orders.take(&id, &order, &issuer, terms.timeout, answer),
+            config::HubProtocol::Chatops => {
+                let why = "this agent takes no orders: agent.protocol is \"chatops\"";
+                self.orders.refuse(&id, &order, &issuer, answer, why);
+            }
+        }
     }
 }
 

@@ -67,24 +67,35 @@ impl Orders {
     /// Takes an order; never waits. One that was taken before is not done again: its reply gets the outcome it had or
     /// will have. `within` is how long its issuer waits.
     pub fn take(&self, id: &str, order: &Order, issuer: &Issuer, within: Option<Duration>, reply: Box<dyn Reply>) {
-        let met = self.book.memory().meet(id, reply);
-        match met {
-            Met::New => {}
-            Met::Joined => return,
-            Met::Known(reply, outcome) => return reply.done(outcome),
-        }
-        let entry = Entry {
-            book: Arc::clone(&self.book),
-            id: id.to_owned(),
-            issuer: issuer.clone(),
-            what: format!("{HERE}{}", describe(order)),
-            begun: false,
-        };
+        let Some(entry) = self.meet(id, order, issuer, reply) else { return };
         let Order::Command { command } = order else { return self.container(entry, order) };
         match self.runner.check(command) {
             Ok(ready) => self.runner.run(ready.within(within), Box::new(entry)),
             Err(message) => self.queue(entry, |entry| entry.end(Outcome::Denied { message })),
         }
+    }
+
+    /// Refuses an order, for a reason that is not in these rules.
+    pub fn refuse(&self, id: &str, order: &Order, issuer: &Issuer, reply: Box<dyn Reply>, why: &str) {
+        if let Some(entry) = self.meet(id, order, issuer, reply) {
+            let message = why.to_owned();
+            self.queue(entry, |entry| entry.end(Outcome::Denied { message }));
+        }
+    }
+
+    /// `None` where the order has come before.
+    fn meet(&self, id: &str, order: &Order, issuer: &Issuer, reply: Box<dyn Reply>) -> Option<Entry> {
+        let met = self.book.memory().meet(id, reply);
+        match met {
+            Met::New => {}
+            Met::Joined => return None,
+            Met::Known(reply, outcome) => {
+                reply.done(outcome);
+                return None;
+            }
+        }
+        let what = format!("{HERE}{}", describe(order));
+        Some(Entry { book: Arc::clone(&self.book), id: id.to_owned(), issuer: issuer.clone(), what, begun: false })
     }
 
     fn container(&self, entry: Entry, order: &Order) {

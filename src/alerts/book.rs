@@ -91,7 +91,7 @@ impl Book {
 
     /// What a sample says of everything that is watched of its server.
     pub fn sample(&mut self, server_id: &str, name: &str, sample: &Sample, at: Moment) -> Vec<Change> {
-        let config = self.config.clone();
+        let config::Alerts { under_voltage, disk, disk_warning, disk_critical, clock, clock_after, .. } = self.config;
         self.visit(server_id, name, at, |server, desk| {
             let network = server.network(sample, at.now);
             for (rule, case) in server.rules.iter_mut().filter(|(rule, _)| rule.enabled) {
@@ -105,18 +105,14 @@ impl Book {
                     value: Some(value),
                 });
             }
-            if config.under_voltage
-                && let Some(throttle) = sample.throttle
-            {
+            if under_voltage && let Some(throttle) = sample.throttle {
                 server.under_voltage(desk, throttle.bits & 1 != 0);
             }
-            if config.clock
-                && let Some(synchronised) = sample.clock_synchronised
-            {
-                server.clock(desk, synchronised, config.clock_after);
+            if clock && let Some(synchronised) = sample.clock_synchronised {
+                server.clock(desk, synchronised, clock_after);
             }
-            if config.disk {
-                server.disks(desk, sample, [config.disk_warning, config.disk_critical]);
+            if disk {
+                server.disks(desk, sample, [disk_warning, disk_critical]);
             }
         })
     }

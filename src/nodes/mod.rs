@@ -15,7 +15,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -33,6 +33,11 @@ use crate::types::fleet::{AgentInfo, Node, NodeFacts, Server};
 
 /// This device's number among the nodes.
 pub const OWN: u32 = 1;
+
+/// What the network shows is written so often at once, and then once in so long: strangers must not be able to wear out an
+/// SD card. What is not written is known until the daemon ends, and seen again after its next start.
+const WRITES_AT_ONCE: u32 = 256;
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// This device.
 pub struct Own {
@@ -146,6 +151,7 @@ impl Nodes {
     }
 
     fn run(&self, rung: &Receiver<()>) {
+        let mut budget = Budget { left: WRITES_AT_ONCE, at: clock::now() };
         while rung.recv().is_ok() {
             let facts = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
             for (id, agent) in facts.servers {
@@ -163,7 +169,12 @@ impl Nodes {
                     Some(host) => facts::found(&self.table(), &mut sightings, host, clock::wall()),
                     None => facts::lost(&self.table(), &mut sightings, &name),
                 };
-                self.change_anyhow(changes);
+                let rows = self.table().durable(&changes);
+                if rows.nodes.is_empty() || budget.take(clock::now()) {
+                    self.change_anyhow(changes);
+                } else {
+                    self.make_true(changes);
+                }
             }
         }
     }
@@ -239,6 +250,28 @@ impl Nodes {
 
     fn table(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many writes there may be yet.
+struct Budget {
+    left: u32,
+    /// When it last grew.
+    at: Instant,
+}
+
+impl Budget {
+    fn take(&mut self, now: Instant) -> bool {
+        while self.left < WRITES_AT_ONCE && now.saturating_duration_since(self.at) >= WRITE_INTERVAL {
+            self.left += 1;
+            self.at += WRITE_INTERVAL;
+        }
+        if self.left == WRITES_AT_ONCE {
+            self.at = now;
+        }
+        let may = self.left > 0;
+        self.left -= u32::from(may);
+        may
     }
 }
 

@@ -177,3 +177,14 @@ fn after_a_restart_nobody_has_been_heard_of_and_maintenance_stays() {
     assert_eq!([status("a"), status("b"), status("c")], [Some("offline"), Some("unknown"), Some("maintenance")]);
     assert_eq!(again.next_node(), 5);
 }
+
+#[test]
+fn strangers_have_a_budget_of_writes_that_grows_slowly() {
+    let now = clock::now();
+    let mut budget = Budget { left: WRITES_AT_ONCE, at: now };
+    let taken = |budget: &mut Budget, now| (0..1000).filter(|_| budget.take(now)).count();
+    assert_eq!(taken(&mut budget, now), 256);
+    assert_eq!(taken(&mut budget, now + WRITE_INTERVAL / 2), 0);
+    assert_eq!(taken(&mut budget, now + WRITE_INTERVAL * 3), 3);
+    assert_eq!(taken(&mut budget, now + WRITE_INTERVAL * 10_000), 256);
+}

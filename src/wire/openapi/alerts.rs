@@ -3,7 +3,7 @@
 use super::fleet::*;
 use super::route::*;
 use super::schema::*;
-use crate::types::fleet::{AlertKind, Comparison, Severity};
+use crate::types::fleet::{AlertCause, AlertKind, Comparison, Severity};
 
 const TAG: &str = "alerts";
 
@@ -47,6 +47,7 @@ pub const ROUTES: &[Route] = &[
         .body(&[json(model(&NEW_THRESHOLD))])
         .answers(&[
             answer(201, "Made", &[json(model(&THRESHOLD))]),
+            answer(409, "The server has 100 thresholds already", DETAIL_BODY),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_YOURS,
@@ -101,13 +102,15 @@ const ALERT: Model = Model {
         always("type", words(AlertKind::WORDS)),
         always("severity", words(Severity::WORDS)),
         always("message", TEXT.example(r#""CPU usage is 85.0%, which exceeds threshold of > 80.0%""#)),
-        always("threshold", NUMBER.nullable().about("null where no threshold is behind the alert, as the next")),
+        always("threshold", NUMBER.nullable().about("null where nothing is compared, as the next")),
         always("current_value", NUMBER.nullable().about("When it was made")),
         always("id", ID),
         always("resolved", FLAG),
         always("created_at", TIME),
         always("resolved_at", TIME.nullable()),
         maybe("acknowledged_at", TIME),
+        maybe("threshold_id", ID),
+        maybe("cause", words(AlertCause::WORDS).about("Where no threshold is behind the alert")),
     ]),
 };
 
