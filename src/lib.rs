@@ -45,7 +45,8 @@
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
 //! | `gpio-in` | edges and what others do with lines (character device, or sysfs), an input's rate or debounce window | 1, with real lines |
 //! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
-//! | `store` | uses of keys to write down, another process at the database, a key's expiry | 1, with a state directory |
+//! | `store` | writes of others, records to be written together, another process at the database, a key's expiry | 1 |
+//! | `store-news` | something having been kept, or the store's health having changed: it tells who wants to know | 1 |
 //! | `alerts` | an agent that is offline for too long, alerts to write down | 1 |
 //! | `alerts-web`, `alerts-cmd` | alerts to post, and to run a command for; their answers | 1 each, where configured |
 //! | `run` | commands to run, and what those print | 2, where commands are allowed |

@@ -12,6 +12,9 @@ use super::time::millis;
 use super::{StoreError, WRITE_INTERVAL, flush, points};
 use crate::rt::clock;
 
+/// How large a database in memory may become, whatever one in a file may.
+const MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+
 /// What there is to do later.
 #[derive(Default)]
 pub struct Chores {
@@ -148,7 +151,8 @@ impl Thread {
     /// Begins a sweep where the database is too large, or, while room is being made, not small enough yet.
     fn make_room(&mut self, now: i64, making: bool) -> rusqlite::Result<()> {
         let db = self.shared.db.wait();
-        let (size, most) = (retention::size(&db.sql)?, self.settings.max_bytes);
+        let most = if db.is_file() { self.settings.max_bytes } else { self.settings.max_bytes.min(MEMORY_BYTES) };
+        let size = retention::size(&db.sql)?;
         if if making { retention::is_enough(size, most) } else { size <= most } {
             self.chores.told_full = false;
             return Ok(());

@@ -127,7 +127,8 @@ impl Streams {
             let seq = i64::try_from(position.now).unwrap_or(i64::MAX);
             upsert.execute(params![position.server, key.1, seq, now])?;
         }
-        Ok(self.positions.into_iter().map(|(key, position)| (key, position.now)).collect())
+        let known = self.positions.into_iter().filter(|(_, position)| position.now > 0);
+        Ok(known.map(|(key, position)| (key, position.now)).collect())
     }
 }
 

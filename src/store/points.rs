@@ -39,6 +39,9 @@ pub const STEPS: [Step; 3] = [
 
 const FINEST: Step = STEPS[0];
 
+/// How far a sample's clock may be ahead of ours, which may be the one that is wrong; more counts as so much.
+const AHEAD: i64 = DAY;
+
 /// What is rolled up together, and the longest step.
 pub const WINDOW: i64 = 15 * MINUTE;
 
@@ -152,8 +155,7 @@ pub struct Batch(BTreeMap<(i64, i64, i64), Folded>);
 impl Batch {
     /// Takes a sample in. `rolled_up` is how far the table's rows of 5 s are rolled up.
     pub fn add(&mut self, server: i64, point: &Point, rolled_up: i64, now: i64) {
-        // Whose clock is ahead: without this, it would be ahead of every roll-up too.
-        let at = millis(point.at).min(now + HOUR);
+        let at = millis(point.at).min(now + AHEAD);
         let folded = Folded::of(point);
         for step in STEPS {
             let rolled = at < rolled_up;
@@ -180,7 +182,8 @@ fn execute(upsert: &mut Statement<'_>, server: i64, step: i64, at: i64, folded: 
     upsert.execute(params![server, step, at, samples, cpu, memory, disk, temperature, load, sent, received]).map(drop)
 }
 
-/// A row that is there already becomes the mean of both, each with the weight of its samples.
+/// A row that is there already becomes the mean of both, each with the weight of all its samples, also those that did not
+/// know a value.
 fn upsert() -> String {
     let mut text =
         format!("{UPSERT} ON CONFLICT (server, step, at) DO UPDATE SET samples = samples + excluded.samples");
@@ -276,11 +279,106 @@ pub fn history<'a>(
         read(FINEST, start.max(rolled_up(sql)?))?;
     }
     for point in waiting {
-        let at = millis(point.at).min(now + HOUR);
+        let at = millis(point.at).min(now + AHEAD);
         if (start..=end).contains(&at) {
             found.entry(step.begin(at)).or_default().add(&Folded::of(point));
         }
     }
     let over = found.len().saturating_sub(limit);
     Ok(found.iter().skip(over).map(|(at, folded)| folded.point(*at)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::db::Db;
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000 * SECOND;
+
+    fn sample(at: i64, cpu: Option<f64>) -> Point {
+        Point {
+            at: moment(at),
+            samples: 1,
+            cpu_percent: cpu,
+            memory_percent: None,
+            disk_percent: None,
+            temperature_celsius: None,
+            load_1m: None,
+            bytes_sent: u64::try_from(at / SECOND).ok(),
+            bytes_received: None,
+        }
+    }
+
+    fn write(db: &Db, samples: &[Point], now: i64) {
+        let mut batch = Batch::default();
+        let rolled_up = rolled_up(&db.sql).expect("a number");
+        samples.iter().for_each(|point| batch.add(1, point, rolled_up, now));
+        batch.write(&db.sql).expect("written");
+    }
+
+    fn read(db: &Db, back: i64, limit: usize, now: i64) -> Vec<Point> {
+        history(&db.sql, 1, (now - back, now), limit, [].iter(), now).expect("read")
+    }
+
+    fn counts(points: &[Point]) -> Vec<u32> {
+        points.iter().map(|point| point.samples).collect()
+    }
+
+    #[test]
+    fn the_finest_step_that_fits_is_taken() {
+        let step = |back: i64, limit| step_for(NOW - back, NOW, limit, NOW).seconds;
+        assert_eq!((step(HOUR, 720), step(HOUR, 719), step(HOUR, 59)), (5, 60, 900));
+        assert_eq!((step(DAY, 1440), step(DAY, 1439), step(2 * DAY, 10_000), step(99 * DAY, 1)), (60, 900, 900, 900));
+    }
+
+    #[test]
+    fn nothing_changes_when_it_is_rolled_up() {
+        let db = Db::in_memory().expect("memory");
+        let samples: Vec<Point> =
+            (1..=1440).map(|n| sample(NOW - n * 5 * SECOND, (n % 7 != 0).then_some((n % 100) as f64))).collect();
+        write(&db, &samples, NOW);
+        let before = [read(&db, HOUR, 2000, NOW), read(&db, 5 * HOUR, 2000, NOW), read(&db, 9 * DAY, 2000, NOW)];
+        assert_eq!(counts(&before[0]).len(), 720);
+        assert!(counts(&before[1]).iter().all(|samples| *samples == 12));
+        assert_eq!(counts(&before[2]).iter().sum::<u32>(), 1440);
+        let due = due(NOW);
+        assert!(due <= NOW - LATE && due % WINDOW == 0);
+        roll_up(&db.sql, due).expect("rolled up");
+        roll_up(&db.sql, due - WINDOW).expect("nothing to do");
+        assert_eq!(rolled_up(&db.sql), Ok(due));
+        for (back, before) in [HOUR, 5 * HOUR, 9 * DAY].into_iter().zip(before) {
+            let after = read(&db, back, 2000, NOW);
+            assert_eq!(counts(&after), counts(&before));
+            for (after, before) in after.iter().zip(&before) {
+                assert_eq!((after.at, after.bytes_sent), (before.at, before.bytes_sent));
+                let apart = after.cpu_percent.zip(before.cpu_percent).map(|(after, before)| (after - before).abs());
+                assert!(apart.is_none_or(|apart| apart <= 0.01), "{after:?} {before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_late_is_folded_in_with_its_weight() {
+        let db = Db::in_memory().expect("memory");
+        let old = NOW - 5 * HOUR;
+        let minute = old - old.rem_euclid(MINUTE);
+        roll_up(&db.sql, due(NOW)).expect("nothing");
+        write(&db, &[10.0, 20.0, 30.0].map(|cpu| sample(minute + SECOND, Some(cpu))), NOW);
+        write(&db, &[sample(minute + 31 * SECOND, Some(80.0))], NOW);
+        let found = read(&db, 6 * HOUR, 1440, NOW);
+        assert_eq!((counts(&found), found[0].cpu_percent), (vec![4], Some(35.0)));
+        assert_eq!(counts(&read(&db, 6 * DAY, 1440, NOW)), [4]);
+        // It is not there a second time when the next window is rolled up.
+        roll_up(&db.sql, due(NOW) + WINDOW).expect("rolled up");
+        assert_eq!(counts(&read(&db, 6 * HOUR, 1440, NOW)), [4]);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_or_far_behind_does_no_harm() {
+        let db = Db::in_memory().expect("memory");
+        write(&db, &[sample(NOW + 900 * DAY, Some(1.0)), sample(0, Some(1.0)), sample(NOW, Some(f64::NAN))], NOW);
+        let all = history(&db.sql, 1, (0, NOW + 2 * DAY), 10, [].iter(), NOW).expect("read");
+        assert_eq!(counts(&all), [1, 1]);
+        assert_eq!((all[0].cpu_percent, all[1].cpu_percent), (None, Some(1.0)));
+    }
 }

@@ -130,3 +130,75 @@ fn servers(sql: &Connection) -> rusqlite::Result<Vec<i64>> {
     found.dedup();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::db::Db;
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    /// Points, entries and events of `servers`, one each per age.
+    fn filled(servers: i64, ages: &[i64], text: usize) -> Db {
+        let db = Db::in_memory().expect("memory");
+        let text = "x".repeat(text);
+        for server in 1..=servers {
+            for age in ages {
+                let at = NOW - age;
+                for step in STEPS {
+                    let point = "INSERT INTO points (server, step, at, samples) VALUES (?1, ?2, ?3, 1)";
+                    db.sql.execute(point, params![server, step.seconds, at]).expect("a point");
+                }
+                let log = "INSERT INTO logs (id, server, at, level, source, message) VALUES ('', ?1, ?2, '', '', ?3)";
+                db.sql.execute(log, params![server, at, text]).expect("an entry");
+                let event = "INSERT INTO events (server, at, topic, data) VALUES (?1, ?2, '', ?3)";
+                db.sql.execute(event, params![server, at, text]).expect("an event");
+            }
+        }
+        db
+    }
+
+    fn count(db: &Db, what: &str) -> i64 {
+        db.sql.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).expect("a number")
+    }
+
+    fn sweep(db: &mut Db, mut sweep: Sweep) {
+        while sweep.go_on(&mut db.sql).expect("swept") {}
+    }
+
+    #[test]
+    fn what_is_too_old_goes_of_every_server() {
+        let mut db = filled(3, &[0, DAY / 2, 2 * DAY, 32 * DAY], 10);
+        points::roll_up(&db.sql, points::due(NOW)).expect("rolled up");
+        let by_age = Sweep::by_age(&db.sql, NOW).expect("a sweep");
+        sweep(&mut db, by_age);
+        let left = [5, 60, 900].map(|step| count(&db, &format!("points WHERE step = {step}")));
+        // What was of 5 s is in the longer steps, which had points there already.
+        assert_eq!(left, [3, 6, 9]);
+        assert_eq!((count(&db, "logs"), count(&db, "events")), (9, 9));
+    }
+
+    #[test]
+    fn for_room_the_oldest_go_until_it_is_enough() {
+        let ages: Vec<i64> = (0..600).map(|n| n * DAY / 24).collect();
+        let mut db = filled(2, &ages, 2000);
+        let before = size(&db.sql).expect("a size");
+        let most = before / 2;
+        let mut sweeps = 0;
+        while !is_enough(size(&db.sql).expect("a size"), most) {
+            let for_room = Sweep::for_room(&db.sql, NOW).expect("reads").expect("something is left");
+            sweep(&mut db, for_room);
+            sweeps += 1;
+        }
+        assert!((2..40).contains(&sweeps), "{sweeps}");
+        let oldest = |table: &str| {
+            let query = format!("SELECT min(at) FROM {table}");
+            db.sql.query_row(&query, [], |row| row.get::<_, i64>(0)).expect("a time")
+        };
+        assert_eq!((oldest("logs"), oldest("events")), (oldest("points"), oldest("points")), "all alike");
+        assert_eq!(count(&db, "logs WHERE at = 1800000000000"), 2, "the newest stay");
+        assert!(size(&db.sql).expect("a size") > most / 2, "no more than is needed");
+        let empty = Db::in_memory().expect("memory");
+        assert!(Sweep::for_room(&empty.sql, NOW).expect("reads").is_none());
+    }
+}
