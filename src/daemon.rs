@@ -11,7 +11,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::agent::{self, Agent, Orders};
+use crate::agent::{self, Agent, Orders, OwnServer, OwnServerRooms};
 use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
@@ -31,6 +31,7 @@ use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
+use crate::types::fleet::Server;
 use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
@@ -111,6 +112,7 @@ struct Daemon {
     mdns: Option<Mdns>,
     orders: Arc<Orders>,
     agent: Option<Agent>,
+    own: Option<OwnServer>,
     shared: Arc<Shared>,
     http: Arc<http::Private>,
     tls: Option<Arc<Tls>>,
@@ -233,6 +235,15 @@ impl Daemon {
         if let Some(agent) = &agent {
             agent.start().map_err(StartError::new)?;
         }
+        let own = own_server(config, &fleet, &nodes, |server| OwnServerRooms {
+            fleet: Arc::clone(&fleet),
+            desk: Arc::clone(&desk),
+            orders: Arc::clone(&orders),
+            collector: Collector::new(&config.root, Arc::clone(&desk.telemetry), containers(&docker)),
+            root: config.root.clone(),
+            server,
+            name: config.node_id.clone(),
+        });
         let mdns = on_network(config, &listeners, &nodes);
         let daemon = Daemon {
             node_id,
@@ -245,6 +256,7 @@ impl Daemon {
             mdns,
             orders,
             agent,
+            own,
             shared,
             http,
             tls,
@@ -297,6 +309,9 @@ impl Daemon {
         }
         // Whoever waits for an agent is answered.
         self.fleet.stop(STEP);
+        if let Some(own) = &self.own {
+            own.stop(STEP);
+        }
         self.door.close_all(last);
         self.nodes.stop(STEP);
         self.http.stop(STEP);
@@ -399,6 +414,23 @@ fn announce(hub: &Hub, node_id: &Arc<str>, status: NodeStatus) {
     hub.publish(Event { at: clock::wall(), body: Body::NodeStatus { node_id: Arc::clone(node_id), status } });
     // Not `combine`: a busy hub would take it in after the Close that follows a shutdown's announcement.
     hub.drain();
+}
+
+/// This machine as a server of its own hub, where there is somewhere to keep it. A hub without it is a hub all the same.
+fn own_server(
+    config: &Config,
+    fleet: &Fleet,
+    nodes: &Nodes,
+    rooms: impl FnOnce(Server) -> OwnServerRooms,
+) -> Option<OwnServer> {
+    if !config.hub.own_server || config.state_dir.is_none() {
+        return None;
+    }
+    let none = |error: &dyn std::fmt::Display| log::error!("this machine is no server of its own hub: {error}");
+    let server = fleet.own_server(&config.node_id).inspect_err(|error| none(error)).ok()?;
+    // Known before it connects: it is this machine's node, and not another one's.
+    nodes.own_server(&server.id);
+    OwnServer::start(&config.agent, rooms(server)).inspect_err(|error| none(error)).ok()
 }
 
 /// This machine's containers, where they are anybody's business.

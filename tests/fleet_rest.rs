@@ -12,7 +12,7 @@ const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 #[test]
 fn servers_are_made_changed_listed_and_removed() {
-    let hub = Hub::start("");
+    let hub = Hub::start("[hub]\nown_server = false\n");
     let made = hub.rest(
         "POST",
         "/servers",
@@ -51,7 +51,7 @@ fn servers_are_made_changed_listed_and_removed() {
 
 #[test]
 fn what_is_wrong_with_a_request_is_said() {
-    let hub = Hub::start("[hub]\nservers = 2\n");
+    let hub = Hub::start("[hub]\nservers = 2\nown_server = false\n");
     let id = hub.server("a");
     let table = [
         ("GET", "/servers/7".to_owned(), Value::Null, 422),

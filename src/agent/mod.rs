@@ -18,11 +18,13 @@ mod logs;
 mod memory;
 mod moment;
 mod orders;
+mod own;
 mod session;
 mod shared;
 mod spool;
 
 pub use orders::{Orders, Reply};
+pub use own::{OwnServer, OwnServerRooms};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

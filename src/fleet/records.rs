@@ -147,6 +147,11 @@ impl Fleet {
         self.publish_device(&entry.id, &state.server.name, Arc::new(event));
     }
 
+    /// Sends what was left in the hub, for those who have no session that does.
+    pub fn send_news(&self) {
+        self.hub.combine();
+    }
+
     fn publish_device(&self, id: &Arc<str>, name: &str, event: Arc<DeviceEvent>) {
         let topic = format!("agent.{}.{}", topic_name(name), event.topic).into();
         let at = event.at;

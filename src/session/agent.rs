@@ -20,9 +20,6 @@ use crate::wire::frame;
 /// Over which time messages that make no sense are counted.
 const FAULTS_PERIOD: Duration = Duration::from_secs(60);
 
-/// What pieces of a running command's output are published as, behind the server's name.
-const OUTPUT_TOPIC: &str = "command.output";
-
 pub struct Agent {
     host: Arc<Host>,
     conn: Arc<Conn>,
@@ -145,7 +142,7 @@ impl Agent {
                     Said::Response { id: order, json } => fleet.response(id, &order, &json),
                     Said::Output { id: order, offset, chunk } => {
                         let data = agent::output_event(&order, offset, &chunk);
-                        fleet.publish(id, DeviceEvent { topic: OUTPUT_TOPIC.into(), at: clock::wall(), data });
+                        fleet.publish(id, DeviceEvent { topic: agent::OUTPUT_TOPIC.into(), at: clock::wall(), data });
                     }
                     Said::Ping => frame::text_with(&mut line.replies, server::pong),
                     _ => {}

@@ -168,6 +168,9 @@ fn log_line(text: &str) -> Read<LogLine> {
     })
 }
 
+/// The topic, on its device, of the event that tells of a piece of a running command's output.
+pub const OUTPUT_TOPIC: &str = "command.output";
+
 /// The `data` of the event that tells of a piece of a running command's output.
 pub fn output_event(id: &str, offset: u64, chunk: &str) -> Box<str> {
     let mut out = Vec::new();
