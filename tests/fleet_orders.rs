@@ -146,6 +146,25 @@ fn a_long_command_is_seen_on_the_hub_as_it_goes() {
 }
 
 #[test]
+fn a_hub_that_is_its_own_first_server_takes_its_own_orders_by_the_same_rules() {
+    let hub = Hub::start(&format!("node_id = \"hub1\"\n{}", shell("")));
+    let servers = hub.get("/servers");
+    let server = servers[0]["id"].as_str().unwrap_or_else(|| panic!("{servers}")).to_owned();
+    let command = |command: &str| hub.rest("POST", &format!("/commands/{server}"), &json!({"command": command}));
+    let ran = command("echo hello");
+    assert_eq!((ran.status, &ran.json()["output"]), (200, &json!("hello\n")), "{}", ran.body);
+    let denied = hub.rest("POST", &format!("/docker/{server}/containers/web/stop"), &Value::Null);
+    assert_eq!((denied.status, &denied.json()["denied"]), (403, &json!(true)), "{}", denied.body);
+    let state = hub.daemon.dir.path().join("state");
+    let (text, whole) = audit(&state, &[]);
+    // The hub's own records and the machine's stand in one table.
+    assert!(
+        whole && text.contains("command on '") && text.contains("here: command echo hello -> exit code 0"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_runs_when_the_agent_ends_ends_with_it() {
     let pair = Pair::start(&shell("kill_after = \"300ms\""));
     let Pair { hub, mut agent, server, state } = pair;

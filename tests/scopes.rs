@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 fn key(dir: &Path, scopes: &[&str]) -> String {
     let mut command = pinwire();
     command.args(["key", "add", "--name", "panel", "--state-dir"]).arg(dir.join("state"));
-    scopes.iter().for_each(|scope| drop(command.args(["--scope", scope])));
+    for scope in scopes {
+        command.args(["--scope", scope]);
+    }
     let made = run(&mut command);
     assert!(made.status.success(), "{made:?}");
     String::from_utf8(made.stdout).expect("text").trim().to_owned()

@@ -9,6 +9,8 @@ use crate::types::fleet::Outcome;
 const IDS: usize = 1000;
 /// Outcomes that are kept for an order that is sent again.
 const OUTCOMES: usize = 100;
+/// What those may have printed in all, in bytes; the last one is kept whatever its size.
+const OUTCOME_BYTES: usize = 2 * 1024 * 1024;
 /// Who may wait for one order: a hub sends it again when it has lost a connection.
 const WAITING: usize = 8;
 
@@ -18,6 +20,9 @@ pub struct Memory {
     orders: HashMap<String, State>,
     /// The ended ones, oldest first.
     ended: VecDeque<String>,
+    /// How many of them, the last ones, have their outcomes, and how large those are.
+    kept: usize,
+    kept_bytes: usize,
 }
 
 enum State {
@@ -67,8 +72,10 @@ impl Memory {
     pub fn end(&mut self, id: &str, outcome: &Outcome) -> Vec<Box<dyn Reply>> {
         let before = self.orders.insert(id.to_owned(), State::Ended(Some(outcome.clone())));
         self.ended.push_back(id.to_owned());
-        if let Some(old) = self.ended.len().checked_sub(OUTCOMES + 1).and_then(|at| self.ended.get(at)) {
-            self.orders.insert(old.clone(), State::Ended(None));
+        self.kept += 1;
+        self.kept_bytes += size(outcome);
+        while self.kept > OUTCOMES || (self.kept_bytes > OUTCOME_BYTES && self.kept > 1) {
+            self.forget_an_outcome();
         }
         if self.ended.len() > IDS
             && let Some(oldest) = self.ended.pop_front()
@@ -79,6 +86,26 @@ impl Memory {
             Some(State::Open(waiting)) => waiting,
             Some(State::Ended(_)) | None => Vec::new(),
         }
+    }
+
+    /// Of those that are kept, the oldest.
+    fn forget_an_outcome(&mut self) {
+        let at = self.ended.len().saturating_sub(self.kept);
+        let state = self.ended.get(at).and_then(|id| self.orders.get_mut(id));
+        if let Some(State::Ended(outcome)) = state {
+            self.kept_bytes -= outcome.take().as_ref().map_or(0, size);
+        }
+        self.kept = self.kept.saturating_sub(1);
+    }
+}
+
+/// How much an outcome has to say, in bytes.
+fn size(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Command { output, .. } => output.len(),
+        Outcome::ContainerLogs { lines, .. } => lines.iter().map(|line| line.len() + size_of::<String>()).sum(),
+        Outcome::Failed { message } | Outcome::Denied { message } => message.len(),
+        Outcome::Container { .. } | Outcome::Unexpected => 0,
     }
 }
 
@@ -94,6 +121,23 @@ mod tests {
 
     impl Reply for Nobody {
         fn done(self: Box<Self>, _: Outcome) {}
+    }
+
+    #[test]
+    fn large_outcomes_are_not_kept_by_the_hundred() {
+        let mut memory = Memory::default();
+        let output = "x".repeat(OUTCOME_BYTES / 3);
+        let outcome = Outcome::Command { output, truncated: false, exit_code: 0, duration_ms: None };
+        for id in ["a", "b", "c", "d"] {
+            assert!(matches!(memory.meet(id, Box::new(Nobody)), Met::New));
+            memory.end(id, &outcome);
+        }
+        let keeps = |memory: &Memory, id: &str| matches!(memory.orders.get(id), Some(State::Ended(Some(_))));
+        assert!(!keeps(&memory, "a") && keeps(&memory, "b") && keeps(&memory, "d"));
+        let huge = Outcome::Denied { message: "x".repeat(2 * OUTCOME_BYTES) };
+        memory.end("e", &huge);
+        assert!(!keeps(&memory, "d") && keeps(&memory, "e"));
+        assert_eq!((memory.kept, memory.kept_bytes), (1, 2 * OUTCOME_BYTES));
     }
 
     #[test]

@@ -164,3 +164,35 @@ fn post(webhook: &Webhook, notice: &Notice, stop: &Receiver<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::fleet::{AlertKind, Severity};
+
+    #[test]
+    fn a_full_queue_drops_the_oldest_and_counts_it() {
+        let queue = Queue::new();
+        for number in 0..WAITING + 3 {
+            let alert = Alert {
+                id: number.to_string(),
+                server_id: String::new(),
+                cause: None,
+                threshold_id: None,
+                kind: AlertKind::Cpu,
+                severity: Severity::Info,
+                message: String::new(),
+                threshold: None,
+                current_value: None,
+                created_at: std::time::SystemTime::UNIX_EPOCH,
+                acknowledged_at: None,
+                resolved_at: None,
+            };
+            let (change, json) = (AlertChange::Created, Vec::new());
+            queue.put(&Arc::new(Notice { change, server_name: "".into(), alert: Arc::new(alert), json }));
+        }
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
+        let waiting: Vec<String> = queue.receiver.try_iter().map(|notice| notice.alert.id.clone()).collect();
+        assert_eq!((waiting.len(), waiting.first().map(String::as_str)), (WAITING, Some("3")));
+    }
+}

@@ -425,8 +425,8 @@ mod tests {
             assert_eq!(check(gate, &Shown::default()), Verdict::Missing);
             assert_eq!(check(gate, &shown(Some(&minted.text), None)), Verdict::Admitted(Badge::Stored(minted.id)));
             assert_eq!(gate.knows(PEER, &minted.text), Ok(Badge::Stored(minted.id)));
-            assert_eq!(check(&gate, &shown(Some("wrong"), None)), Verdict::Wrong);
-            assert_eq!(check(&gate, &shown(Some(&agents.text), None)), Verdict::Wrong);
+            assert_eq!(check(gate, &shown(Some("wrong"), None)), Verdict::Wrong);
+            assert_eq!(check(gate, &shown(Some(&agents.text), None)), Verdict::Wrong);
             assert_eq!(gate.agent(&agents.text), Some(AgentBadge { key: agents.id, server_id: "s1".into() }));
             assert_eq!(gate.agent(&minted.text), None);
         }
