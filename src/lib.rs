@@ -43,6 +43,10 @@
 //! | `flusher` | room in the sockets that have a backlog; the end of those being closed | 1 |
 //! | `hub` | events from threads that must not send | 1 |
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
+//! | `http-later` | answers that no handler waits for: orders' ends | 1 |
+//! | `http-large` | its visitor, who reads slowly | one per answer beyond 64 KiB, at most 16 |
+//! | `fleet` | an order's end of time, an agent's silence | 1 |
+//! | `own-server` | its next sample, requests to this device by way of the hub | 1, where the hub is its own server |
 //! | `gpio-in` | edges and what others do with lines (character device, or sysfs), an input's rate or debounce window | 1, with real lines |
 //! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
 //! | `store` | writes of others, records to be written together, another process at the database, a key's expiry | 1 |
@@ -53,10 +57,14 @@
 //! | `orders` | orders about containers; refusals to write down | 1 |
 //! | `nodes` | what was seen of other machines and of agents | 1 |
 //! | `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
+//! | `agent-feed` | events of this device, log lines, the next sample | 1, with a hub |
+//! | `agent-link` | its hub, or the next attempt to reach it; what there is to tell it | 1, with a hub |
+//! | `agent-journal`, `agent-files` | `journalctl`; what is appended to log files | 1 each, where they are told a hub |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
-//! An idle daemon does not wake; the kernel says when another process changes the database. Sessions publish and send
-//! by themselves (see [`hub`]); nobody waits for a slow reader (see [`conn`]).
+//! An idle daemon does not wake unless it is its own server, which measures every five seconds; the kernel says when
+//! another process changes the database. Sessions publish and send by themselves (see [`hub`]); nobody waits for a slow
+//! reader (see [`conn`]).
 //!
 //! # Where this differs from the first design, and why
 //!
@@ -77,11 +85,6 @@
 //!   back a single line. Inputs of the configuration have a request each, for the kernel's largest edge buffer.
 //! - A session gives its stack's unused pages back after the handshake and when it has been idle: with them an
 //!   idle connection costs 28 KiB, without them 18.
-//!
-//! # Built and tested, and not connected yet
-//!
-//! The ChatOps dialect ([`wire::chatops`], [`types::fleet`]) and what its users will need ([`auth::jwt`],
-//! [`auth::password`], [`auth::slow`]) are parts without a caller: no path serves them yet.
 #![deny(unsafe_code)]
 // Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]

@@ -440,6 +440,19 @@ fn the_journal_goes_on_where_it_was_when_its_program_crashes_and_after_the_next_
 }
 
 #[test]
+fn an_agent_ends_at_once_also_while_its_hub_says_nothing() {
+    let hub = Hub::new();
+    for scheme in ["ws", "wss"] {
+        let mut agent = agent(&hub.url().replace("ws", scheme), "");
+        // It is connected, and waits for the rest of a handshake that never comes.
+        let (mut stream, _) = hub.0.accept().expect("a connection");
+        std::io::Read::read_exact(&mut stream, &mut [0; 16]).expect("its beginning");
+        assert!(agent.stop().success());
+        assert!(!agent.log().contains("did not end"), "{}", agent.log());
+    }
+}
+
+#[test]
 fn an_agent_that_cannot_work_says_why() {
     let dir = TempDir::new();
     let key = key_file(&dir);

@@ -19,7 +19,7 @@ use super::session::Session;
 use super::shared::Shared;
 use crate::auth::{Digest, KeyId};
 use crate::config;
-use crate::conn::client::{Dial, DialError, Stream};
+use crate::conn::client::{Cancel, Dial, DialError, Stream};
 use crate::dispatch::Desk;
 use crate::rt::{clock, random};
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Protocol};
@@ -30,6 +30,9 @@ const PATH: &str = "/api/v1/agents/ws";
 
 /// For the WebSocket handshake as a whole.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Streams that are named to a hub, whose limit this is.
+const MOST_STREAMS: usize = 64;
 
 /// The largest message of a hub.
 const MESSAGE_BYTES: usize = 2 << 20;
@@ -118,7 +121,15 @@ impl Link {
 
     fn connect(&self) -> Result<WebSocket<Stream>, End> {
         let failed = |what: String| End::Failed(what);
-        let stream = self.dial.connect().map_err(|error| failed(explained(&error)))?;
+        let is_due = || {
+            self.shared.heard();
+            self.shared.is_stopping()
+        };
+        let cancel = Cancel { bell: self.shared.bell(), is_due: &is_due };
+        let stream = self.dial.connect_unless(Some(cancel)).map_err(|error| match error {
+            DialError::Cancelled => End::Stopped,
+            error => failed(explained(&error)),
+        })?;
         stream.tcp().set_nonblocking(true).map_err(|error| failed(error.to_string()))?;
         let scheme = if self.dial.is_secure() { "wss" } else { "ws" };
         let url = format!("{scheme}://{}{}{PATH}", self.dial.peer(), self.dial.prefix());
@@ -191,7 +202,7 @@ impl Link {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             boot_id: self.boot_id.as_deref().map(str::to_owned),
             cluster: self.config.cluster.clone(),
-            streams: self.shared.spool().streams(),
+            streams: asked_for(self.shared.spool().streams()),
             node: Some(facts::of_this_machine(&self.root, &self.desk.telemetry, own)),
         }
     }
@@ -237,6 +248,15 @@ impl Reply for Answer {
     }
 }
 
+/// The streams the hub is asked how much it has of: no more than it takes, this run's among them. Of the others
+/// everything is handed over, and what it has already it passes over.
+fn asked_for(mut streams: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    if streams.len() > MOST_STREAMS {
+        streams.drain(MOST_STREAMS - 1..streams.len() - 1);
+    }
+    streams
+}
+
 /// With the fix where there is a usual one.
 fn explained(error: &DialError) -> String {
     let hint = match error {
@@ -245,4 +265,17 @@ fn explained(error: &DialError) -> String {
         _ => "",
     };
     format!("{error}{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_is_asked_about_the_oldest_streams_and_this_run_s() {
+        let streams = |count: usize| (0..count).map(|number| number.to_string().into()).collect::<Vec<Arc<str>>>();
+        assert_eq!(asked_for(streams(64)), streams(64));
+        let asked = asked_for(streams(100));
+        assert_eq!((asked.len(), &*asked[0], &*asked[62], &*asked[63]), (64, "0", "62", "99"));
+    }
 }

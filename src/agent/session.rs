@@ -72,6 +72,8 @@ pub struct Session<'a> {
     in_flight: VecDeque<(Arc<str>, u64)>,
     /// What the hub said before it closed.
     complaint: Option<String>,
+    /// It has found fault with something since it let us in.
+    complained: bool,
     actions: Actions,
     /// When the hub let us in.
     pub welcomed: Option<Instant>,
@@ -90,6 +92,7 @@ impl<'a> Session<'a> {
             said: now,
             in_flight: VecDeque::new(),
             complaint: None,
+            complained: false,
             actions: Actions::new(&link.desk, link.config.actions),
             welcomed: None,
         }
@@ -312,7 +315,10 @@ impl<'a> Session<'a> {
             (Told::Error { message, detail }, stage) => {
                 let said = detail.map_or(message.clone(), |detail| format!("{message}: {detail}"));
                 if matches!(stage, Stage::Ready) {
-                    log::warn!("the hub says: {said}");
+                    // Once, and not told the hub: it would find fault with that too.
+                    let level = if self.complained { log::Level::Debug } else { log::Level::Warn };
+                    log::log!(target: super::feed::TARGET, level, "the hub says: {said}");
+                    self.complained = true;
                 } else {
                     self.complaint = Some(said);
                 }

@@ -1,11 +1,15 @@
 //! The way out: connections to other machines' ports, plain or TLS, for the client commands, an agent and webhooks.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -16,6 +20,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStor
 use sha2::{Digest, Sha256};
 use tungstenite::http::Uri;
 
+use crate::rt::clock;
 use crate::types::fingerprint::Fingerprint;
 
 /// Where Debian, and so Raspberry Pi OS, keeps the certificate authorities the machine trusts.
@@ -58,6 +63,18 @@ pub enum DialError {
     Late { peer: String, limit: Duration },
     #[error("connection to {peer} lost: {reason}")]
     Lost { peer: String, reason: String },
+    /// Whoever wanted it does not want it any more.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What ends an attempt before its time.
+#[derive(Clone, Copy)]
+pub struct Cancel<'a> {
+    /// Becomes readable.
+    pub bell: BorrowedFd<'a>,
+    /// Whether it was rung for the end; if not, this has silenced it.
+    pub is_due: &'a dyn Fn() -> bool,
 }
 
 /// Somebody's port, and how to reach it.
@@ -78,8 +95,8 @@ pub enum Stream {
 }
 
 impl Dial {
-    /// `url` begins with `ws://`, `wss://`, `http://` or `https://`; `timeout` holds for connecting, and then for each
-    /// read and write.
+    /// `url` begins with `ws://`, `wss://`, `http://` or `https://`; `timeout` holds for connecting to each address of the
+    /// name, TLS handshake included, and then for each read and write.
     ///
     /// # Errors
     /// A URL or certificate file that cannot be used.
@@ -123,14 +140,24 @@ impl Dial {
     /// # Errors
     /// Nobody there, or nobody who is trusted.
     pub fn connect(&self) -> Result<Stream, DialError> {
+        self.connect_unless(None)
+    }
+
+    /// The same, until it is cancelled. Only the look-up of the name cannot be.
+    ///
+    /// # Errors
+    /// As [`Dial::connect`].
+    pub fn connect_unless(&self, cancel: Option<Cancel>) -> Result<Stream, DialError> {
         let host = self.bare_host();
         let unknown = |reason: String| DialError::Unknown { host: host.to_owned(), reason };
         let addresses = (host, self.port).to_socket_addrs().map_err(|error| unknown(error.to_string()))?;
         let mut last = unknown("it has no address".into());
         for address in addresses {
-            match TcpStream::connect_timeout(&address, self.timeout) {
-                Ok(stream) => return self.secure(stream),
-                Err(error) => {
+            let until = clock::now() + self.timeout;
+            match open(address, until, cancel) {
+                Ok(stream) => return self.secure(stream, until, cancel),
+                Err(Wait::Cancelled) => return Err(DialError::Cancelled),
+                Err(Wait::Failed(error)) => {
                     last = DialError::Refused { address: address.to_string(), reason: error.to_string() };
                 }
             }
@@ -152,12 +179,15 @@ impl Dial {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    fn secure(&self, stream: TcpStream) -> Result<Stream, DialError> {
+    fn secure(&self, stream: TcpStream, until: Instant, cancel: Option<Cancel>) -> Result<Stream, DialError> {
         let io = |error: io::Error| self.lost(&error);
         stream.set_nodelay(true).map_err(io)?;
         stream.set_read_timeout(Some(self.timeout)).map_err(io)?;
         stream.set_write_timeout(Some(self.timeout)).map_err(io)?;
-        let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
+        let Some(config) = &self.tls else {
+            stream.set_nonblocking(false).map_err(io)?;
+            return Ok(Stream::Plain(stream));
+        };
         let tls = |reason: String| {
             // The second is what a self-signed certificate is called that is marked as an authority.
             let untrusted = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| reason.contains(name));
@@ -170,12 +200,72 @@ impl Dial {
         let mut stream = StreamOwned::new(connection, stream);
         // Done here so that a certificate's fault is told as one, not as a broken handshake of what comes next.
         while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock).map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.lost(&error),
-                _ => tls(error.to_string()),
-            })?;
+            let wanted = if stream.conn.wants_write() { PollFlags::OUT } else { PollFlags::IN };
+            match stream.conn.complete_io(&mut stream.sock) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(&stream.sock, wanted, until, cancel).map_err(|end| match end {
+                        Wait::Cancelled => DialError::Cancelled,
+                        Wait::Failed(error) => self.lost(&error),
+                    })?;
+                }
+                Err(error) => return Err(tls(error.to_string())),
+            }
         }
+        stream.sock.set_nonblocking(false).map_err(io)?;
         Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+/// Why waiting has ended without what was waited for.
+enum Wait {
+    Cancelled,
+    Failed(io::Error),
+}
+
+impl From<Errno> for Wait {
+    fn from(error: Errno) -> Wait {
+        Wait::Failed(error.into())
+    }
+}
+
+/// A connection that does not block yet.
+fn open(address: SocketAddr, until: Instant, cancel: Option<Cancel>) -> Result<TcpStream, Wait> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS | Errno::INTR) => {
+            wait(&socket, PollFlags::OUT, until, cancel)?;
+            sockopt::socket_error(&socket)??;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(TcpStream::from(socket))
+}
+
+/// Waits until the socket is ready, the time is over or the attempt is cancelled.
+fn wait(socket: &impl AsFd, wanted: PollFlags, until: Instant, cancel: Option<Cancel>) -> Result<(), Wait> {
+    loop {
+        let left = until.saturating_duration_since(clock::now());
+        let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = vec![PollFd::new(socket, wanted)];
+        fds.extend(cancel.iter().map(|cancel| PollFd::new(&cancel.bell, PollFlags::IN)));
+        match poll(&mut fds, Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (ready, rung) = (!fds[0].revents().is_empty(), fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+        if rung && cancel.is_some_and(|cancel| (cancel.is_due)()) {
+            return Err(Wait::Cancelled);
+        }
+        if ready {
+            return Ok(());
+        }
+        if left.is_zero() {
+            return Err(Wait::Failed(io::ErrorKind::TimedOut.into()));
+        }
     }
 }
 

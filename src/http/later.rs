@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 use tiny_http::Request;
 
 use super::Reply;
-use crate::rt::worker::Worker;
+use crate::rt::worker::{self, Worker};
 
 /// Bodies up to this size fit into the private connection's buffers, so that nobody waits in writing them.
 const LARGE_BYTES: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub struct Later {
     large: Arc<AtomicUsize>,
 }
 
-/// Until when a visitor's answer may take, where that is longer than usual.
+/// Until when an answer may take, where that is longer than usual.
 pub type Patience = Arc<Mutex<Option<Instant>>>;
 
 impl Later {
@@ -37,7 +37,7 @@ impl Later {
     /// No thread to be had.
     pub fn start() -> std::io::Result<Arc<Later>> {
         let (jobs, to_do) = unbounded::<Job>();
-        let worker = Worker::spawn("http-later", move || to_do.iter().for_each(|job| job()))?;
+        let worker = Worker::spawn("http-later", move || to_do.iter().for_each(run))?;
         let (jobs, worker) = (Mutex::new(Some(jobs)), Mutex::new(Some(worker)));
         Ok(Arc::new(Later { jobs, worker, large: Arc::default() }))
     }
@@ -82,6 +82,14 @@ impl Later {
             let _ = jobs.send(job);
         }
         // At the end a request that is dropped answers 500 by itself.
+    }
+}
+
+/// As in a handler, a crash ends the one request: it answers 500 when it is dropped.
+fn run(job: Job) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        log::error!("an answer that was given later crashed");
+        worker::crashed();
     }
 }
 

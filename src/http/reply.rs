@@ -62,6 +62,10 @@ impl Reply {
         self.body.len()
     }
 
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self

@@ -215,7 +215,11 @@ impl Spool {
     }
 
     /// Forgets what the hub has for good.
-    pub fn stored(&mut self, stream: &str, seq: u64) {
+    pub fn stored(&mut self, stream: &str, mut seq: u64) {
+        if *stream == *self.run.stream {
+            // Nobody can have what has not been made yet.
+            seq = seq.min(self.last_seq());
+        }
         if let Some(disk) = &mut self.disk {
             disk.remove(|segment| &*segment.run.stream == stream && segment.last <= seq);
         }

@@ -26,6 +26,8 @@ pub const NO_KUBERNETES: &str =
 pub fn answer(rooms: &Rooms, asked: &Asked, parts: &[&str]) -> Reply {
     let principal = match who(rooms, asked) {
         Ok(principal) => principal,
+        // A scope that is missing, or somebody who has to wait: said with what they need to know.
+        Err(reply) if reply.status() != 401 => return reply,
         Err(_) if asked.shown.key().is_none() => return unauthorised("Authorization header is required"),
         Err(_) => return unauthorised("Invalid or expired token"),
     };
