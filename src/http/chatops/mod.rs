@@ -24,6 +24,7 @@ use crate::store::StoreError;
 use crate::types::rights::Verb;
 use crate::types::token::TokenKind;
 use crate::wire::chatops::rest::{self, Invalid};
+use crate::wire::openapi;
 
 const PREFIX: &str = "/api/v1/";
 
@@ -33,8 +34,12 @@ pub fn serves(path: &str) -> bool {
 }
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
-    let path = asked.path.strip_prefix(PREFIX).unwrap_or_default();
-    let parts: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    let path = asked.path.trim_end_matches('/');
+    // What is not described is not served.
+    if !openapi::knows(path) {
+        return not_found();
+    }
+    let parts: Vec<&str> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').collect();
     match parts.as_slice() {
         ["auth", rest @ ..] => accounts::answer(rooms, asked, rest),
         ["api-keys", rest @ ..] => keys::answer(rooms, asked, rest),

@@ -15,7 +15,7 @@ pub const ROUTES: &[Route] = &[
         .body(&[json(model(&REGISTRATION))])
         .answers(&[
             answer(201, "Made, and logged in", &[json(model(&TOKENS))]),
-            answer(400, "The e-mail address or the user name is taken", DETAIL_BODY),
+            answer(400, "The e-mail address or the user name is taken, or is none", DETAIL_BODY),
             answer(403, "Accounts are not made here", DETAIL_BODY),
             NOT_VALID,
             TOO_MANY,
@@ -52,10 +52,10 @@ pub const ROUTES: &[Route] = &[
         ])
         .tag(TAG),
     Route::get("/api/v1/auth/me", "me", "Who I am")
-        .answers(&[answer(200, "The user", &[json(model(&USER))]), UNKNOWN_CALLER, NOT_ALLOWED])
+        .answers(&[answer(200, "The user", &[json(model(&USER))]), UNKNOWN_CALLER, NOT_ALLOWED, TOO_MANY])
         .tag(TAG),
     Route::get("/api/v1/auth/profile", "profile", "Who I am, under Pi-Controller's name")
-        .answers(&[answer(200, "The user", &[json(model(&USER))]), UNKNOWN_CALLER, NOT_ALLOWED])
+        .answers(&[answer(200, "The user", &[json(model(&USER))]), UNKNOWN_CALLER, NOT_ALLOWED, TOO_MANY])
         .tag(TAG),
     Route::put("/api/v1/auth/me", "changeMe", "Change my full name")
         .body(&[json(open_object(&[maybe("full_name", TEXT.most(256).nullable())]))])
@@ -64,6 +64,7 @@ pub const ROUTES: &[Route] = &[
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
@@ -87,7 +88,7 @@ pub const ROUTES: &[Route] = &[
             "Its access and refresh tokens are no longer good; so are those of the refresh token's login, where \
             one is sent in the body.",
         )
-        .answers(&[answer(200, "Ended", NOTE_BODY), UNKNOWN_CALLER, NOT_ALLOWED, BUSY, UNWRITABLE])
+        .answers(&[answer(200, "Ended", NOTE_BODY), UNKNOWN_CALLER, NOT_ALLOWED, TOO_MANY, BUSY, UNWRITABLE])
         .tag(TAG),
     Route::post("/api/v1/api-keys", "makeApiKey", "Make a key for a server's agent")
         .about(
@@ -98,11 +99,12 @@ pub const ROUTES: &[Route] = &[
         .answers(&[
             answer(201, "Made", &[json(model(&MADE_API_KEY))]),
             answer(400, "`expires_at` lies in the past", DETAIL_BODY),
-            answer(409, "The server has two good keys already; the text says which", DETAIL_BODY),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_YOURS,
+            answer(409, "The server has two good keys: take one back first", DETAIL_BODY),
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
@@ -112,7 +114,7 @@ pub const ROUTES: &[Route] = &[
             answer(200, "The keys, without themselves", &[json(list(&model(&API_KEY)))]),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
-            BUSY,
+            TOO_MANY,
         ])
         .tag(KEYS),
     Route::get("/api/v1/api-keys/me", "ownApiKey", "What this key is, or which keys are mine")
@@ -123,6 +125,7 @@ pub const ROUTES: &[Route] = &[
         .answers(&[
             answer(200, "The key, or the keys", &[json(either(&[model(&OWN_API_KEY), list(&model(&API_KEY))]))]),
             UNKNOWN_CALLER,
+            TOO_MANY,
         ])
         .tag(KEYS),
     Route::get("/api/v1/api-keys/server/{server_id}", "serverApiKeys", "A server's keys")
@@ -133,6 +136,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(KEYS),
     Route::post("/api/v1/api-keys/{key_id}/deactivate", "deactivateApiKey", "Take a key back")
@@ -144,21 +148,27 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
         .tag(KEYS),
     Route::delete("/api/v1/api-keys/{key_id}", "deleteApiKey", "Take a key back and forget it")
         .takes(&[KEY])
-        .answers(&[answer(204, "Gone", &[]), UNKNOWN_CALLER, NOT_ALLOWED, NOT_YOURS, NOT_VALID, BUSY, UNWRITABLE])
+        .answers(&[
+            answer(204, "Gone", &[]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+            BUSY,
+            UNWRITABLE,
+        ])
         .tag(KEYS),
 ];
 
 const KEY: Parameter = in_path("key_id", TEXT, "As `id` in the answer that made it", "0a1b2c3d4e");
-
-const TOO_MANY: Answer =
-    answer(429, "Too many wrong answers from this address; `Retry-After` says when to try again", DETAIL_BODY)
-        .named("TooMany");
 
 const REGISTRATION: Model = Model {
     name: "Registration",
@@ -189,13 +199,15 @@ const LOGIN_JSON: Model = Model {
     ]),
 };
 
+const SECONDS: Schema = COUNT.about("Seconds, of the access token");
+
 const TOKENS: Model = Model {
     name: "Tokens",
     schema: object(&[
         always("access_token", TEXT.about("A JSON web token (HS256); shown as `Authorization: Bearer …`")),
         always("refresh_token", TEXT.about("Good for a new access token, and for nothing else")),
         always("token_type", words(&["bearer"])),
-        always("expires_in", COUNT.about("Seconds for which the access token is good")),
+        always("expires_in", SECONDS),
         always("user", model(&USER)),
     ]),
 };
@@ -205,7 +217,7 @@ const ACCESS_TOKEN: Model = Model {
     schema: object(&[
         always("access_token", TEXT),
         always("token_type", words(&["bearer"])),
-        always("expires_in", COUNT),
+        always("expires_in", SECONDS),
     ]),
 };
 
@@ -218,7 +230,10 @@ const USER: Model = Model {
         always("id", ID),
         always("is_active", FLAG),
         always("created_at", TIME),
-        always("role", words(Role::WORDS)),
+        always(
+            "role",
+            words(Role::WORDS).about("`viewer` looks, `operator` changes and commands, `admin` sees everybody's"),
+        ),
     ]),
 };
 

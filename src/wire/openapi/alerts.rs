@@ -16,11 +16,24 @@ pub const ROUTES: &[Route] = &[
             SKIP,
             LIMIT,
         ])
-        .answers(&[answer(200, "The alerts", &[json(list(&model(&ALERT)))]), UNKNOWN_CALLER, NOT_ALLOWED, NOT_VALID])
+        .answers(&[
+            answer(200, "The alerts", &[json(list(&model(&ALERT)))]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_VALID,
+            TOO_MANY,
+        ])
         .tag(TAG),
     Route::get("/api/v1/alerts/{alert_id}", "alert", "One alert")
         .takes(&[ALERT_IN_PATH])
-        .answers(&[answer(200, "The alert", &[json(model(&ALERT))]), UNKNOWN_CALLER, NOT_ALLOWED, NOT_YOURS, NOT_VALID])
+        .answers(&[
+            answer(200, "The alert", &[json(model(&ALERT))]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+        ])
         .tag(TAG),
     Route::post("/api/v1/alerts/{alert_id}/resolve", "resolveAlert", "Resolve an alert")
         .about(
@@ -41,17 +54,19 @@ pub const ROUTES: &[Route] = &[
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(TAG),
     Route::post("/api/v1/alerts/thresholds", "makeThreshold", "Make a threshold")
         .body(&[json(model(&NEW_THRESHOLD))])
         .answers(&[
             answer(201, "Made", &[json(model(&THRESHOLD))]),
-            answer(409, "The server has 100 thresholds already", DETAIL_BODY),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
             NOT_YOURS,
+            FULL,
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
@@ -65,6 +80,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
@@ -72,7 +88,16 @@ pub const ROUTES: &[Route] = &[
     Route::delete("/api/v1/alerts/thresholds/{threshold_id}", "deleteThreshold", "Remove a threshold")
         .about("Its open alert is resolved.")
         .takes(&[THRESHOLD_IN_PATH])
-        .answers(&[answer(204, "Gone", &[]), UNKNOWN_CALLER, NOT_ALLOWED, NOT_YOURS, NOT_VALID, BUSY, UNWRITABLE])
+        .answers(&[
+            answer(204, "Gone", &[]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+            BUSY,
+            UNWRITABLE,
+        ])
         .tag(TAG),
 ];
 
@@ -82,6 +107,7 @@ const CHANGED: &[Answer] = &[
     NOT_ALLOWED,
     NOT_YOURS,
     NOT_VALID,
+    TOO_MANY,
     BUSY,
     UNWRITABLE,
 ];
@@ -109,8 +135,8 @@ const ALERT: Model = Model {
         always("created_at", TIME),
         always("resolved_at", TIME.nullable()),
         maybe("acknowledged_at", TIME),
-        maybe("threshold_id", ID),
-        maybe("cause", words(AlertCause::WORDS).about("Where no threshold is behind the alert")),
+        maybe("threshold_id", ID.about("The threshold behind it, where there is one")),
+        maybe("cause", words(AlertCause::WORDS).about("What is behind it, where it is no threshold")),
     ]),
 };
 

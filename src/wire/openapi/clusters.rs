@@ -176,15 +176,14 @@ const MISSING: Answer = answer(404, "No such cluster or node", PROBLEM_BODY).nam
 const CONFLICT: Answer =
     answer(409, "The name or the address is taken, or it is this device itself", PROBLEM_BODY).named("NodeConflict");
 const CROWDED: Answer =
-    answer(503, "The store has more to write than it can; try again", PROBLEM_BODY).named("NodeStoreBusy");
+    answer(503, "There is too much to do right now; try again", PROBLEM_BODY).named("NodeStoreBusy");
 const NOT_KEPT: Answer =
     answer(507, "The store's disk is full, or may not be written", PROBLEM_BODY).named("NodeStoreUnwritable");
 
 const CLUSTER_IN_PATH: Parameter = in_path("cluster_id", TEXT, "Its number or its name", "1");
 const NODE_IN_PATH: Parameter = in_path("node_id", TEXT, "Its number or its name", "1");
 const LIMIT: Parameter = in_query("limit", COUNT.max(1000.0), "How many to give at most; 50 if left out");
-const OFFSET: Parameter =
-    in_query("offset", COUNT.max(4_294_967_295.0), "How many of the list to leave out; 0 if left out");
+const OFFSET: Parameter = in_query("offset", COUNT, "How many of the list to leave out; 0 if left out");
 const ENVELOPE: Parameter = in_query("envelope", TEXT, "`data`: the object stands in a member of that name");
 
 /// Every status a node may be given.
@@ -201,6 +200,7 @@ const NODE_STATUS: Schema = words(&[
 ]);
 
 const LONG: Schema = TEXT.most(4096);
+const CALLED: Schema = TEXT.least(1).most(100).about("No control characters, no space at its ends");
 
 /// The pages of a list.
 macro_rules! page {
@@ -241,7 +241,7 @@ const CLUSTER: Model = Model {
 const NEW_CLUSTER: Model = Model {
     name: "NewCluster",
     schema: open_object(&[
-        always("name", LONG.least(1)),
+        always("name", CALLED),
         maybe("description", LONG.nullable()),
         maybe("status", words(ClusterStatus::WORDS).nullable()),
     ]),
@@ -250,7 +250,7 @@ const NEW_CLUSTER: Model = Model {
 const CLUSTER_CHANGE: Model = Model {
     name: "ClusterChange",
     schema: open_object(&[
-        maybe("name", LONG.least(1).nullable()),
+        maybe("name", CALLED.nullable()),
         maybe("description", LONG.nullable()),
         maybe("status", words(ClusterStatus::WORDS).nullable()),
     ]),
@@ -288,7 +288,7 @@ const NODE: Model = Model {
 const NEW_NODE: Model = Model {
     name: "NewNode",
     schema: open_object(&[
-        always("name", LONG.least(1)),
+        always("name", CALLED),
         always("ip_address", LONG.least(1)),
         always("mac_address", LONG.least(1)),
         always("role", words(NodeRole::WORDS)),
@@ -306,7 +306,7 @@ const NEW_NODE: Model = Model {
 const NODE_CHANGE: Model = Model {
     name: "NodeChange",
     schema: open_object(&[
-        maybe("name", LONG.least(1).nullable()),
+        maybe("name", CALLED.nullable()),
         maybe("ip_address", LONG.nullable()),
         maybe("mac_address", LONG.nullable()),
         maybe("role", words(NodeRole::WORDS).nullable()),

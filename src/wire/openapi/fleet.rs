@@ -7,6 +7,8 @@ const DETAIL: Model = Model {
     name: "Detail",
     schema: open_object(&[
         always("detail", TEXT),
+        maybe("error", TEXT.about("The same, for Pi-Controller's clients, as `message`")),
+        maybe("message", TEXT),
         maybe("denied", FLAG.about("There, and true, where the agent's own rules forbid it, which is no failure")),
     ]),
 };
@@ -56,8 +58,19 @@ pub const NOT_YOURS: Answer =
 pub const NOT_VALID: Answer =
     answer(422, "A body, a query or an id that is not what is asked for", &[json(model(&INVALID))]).named("NotValid");
 
+pub const TOO_MANY: Answer = answer(
+    429,
+    "Too many wrong keys, tokens or passwords have come from this address; `Retry-After` \
+    says when to try again. Who shows a good key or token does not wait",
+    &[json(model(&DETAIL))],
+)
+.named("TooMany");
+
+pub const FULL: Answer =
+    answer(409, "There are as many as there may be, or one with this name", &[json(model(&DETAIL))]).named("Full");
+
 pub const BUSY: Answer =
-    answer(503, "The store has more to write than it can; try again", &[json(model(&DETAIL))]).named("StoreBusy");
+    answer(503, "There is too much to do right now; try again", &[json(model(&DETAIL))]).named("Busy");
 
 pub const UNWRITABLE: Answer =
     answer(507, "The store's disk is full, or may not be written", &[json(model(&DETAIL))]).named("StoreUnwritable");

@@ -28,6 +28,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NO_SAMPLE,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(TAG),
     Route::get("/api/v1/metrics/{server_id}/latest", "latestMetrics", "The latest sample, in the nested form")
@@ -38,6 +39,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NO_SAMPLE,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(TAG),
     Route::get("/api/v1/metrics/{server_id}/history", "metricsHistory", "What a server was like")
@@ -49,7 +51,7 @@ pub const ROUTES: &[Route] = &[
             SERVER_IN_PATH,
             in_query("start_time", TIME, "From then on; also as `start`"),
             in_query("end_time", TIME, "Until then; also as `end`"),
-            in_query("limit", WHOLE.min(1.0).max(100_000.0), "How many points to give at most"),
+            in_query("limit", WHOLE.min(1.0).max(100_000.0), "How many points to give at most; 1440 if left out"),
         ])
         .answers(&[
             answer(200, "The points, oldest first", &[json(list(&model(&POINT)))]),
@@ -57,6 +59,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(TAG),
 ];
@@ -71,15 +74,18 @@ const SENT: &[Answer] = &[
     answer(400, "`server_id` is missing or no id", DETAIL_BODY),
     UNKNOWN_CALLER,
     answer(403, "The key is not this server's, or the server is somebody else's", DETAIL_BODY),
-    NOT_YOURS,
     NOT_VALID,
+    TOO_MANY,
 ];
 
 const NO_SAMPLE: Answer =
     answer(404, "No such server, or it is somebody else's; or no sample of it has come yet", DETAIL_BODY)
         .named("NoSample");
 
-const GB: Schema = NUMBER.min(0.0).about("In GB of 2^30 bytes");
+/// Whole numbers that every reader of JSON has exactly.
+const COUNTER: Schema = COUNT.max(9_007_199_254_740_992.0);
+const RATE: Schema = NUMBER.min(0.0).max(1e15);
+const GB: Schema = NUMBER.min(0.0).max(8e6).about("In GB of 2^30 bytes");
 
 const SPACE: Model = Model {
     name: "Space",
@@ -97,18 +103,18 @@ const CPU: Model = Model {
     schema: open_object(&[
         maybe("usage_percent", PERCENT.about("Of all cores together")),
         maybe("cores", COUNT.max(1024.0)),
-        maybe("frequency_mhz", NUMBER.min(0.0)),
-        maybe("per_core_percent", list(&PERCENT)),
+        maybe("frequency_mhz", NUMBER.min(0.0).max(1e6)),
+        maybe("per_core_percent", list(&PERCENT).most(1024)),
     ]),
 };
 
 const DISK: Model = Model {
     name: "Disk",
     schema: open_object(&[
-        always("path", TEXT.about("Where it is mounted")),
-        maybe("total", COUNT.about("Bytes")),
-        maybe("used", COUNT),
-        maybe("free", COUNT),
+        always("path", TEXT.most(4096).about("Where it is mounted")),
+        maybe("total", COUNTER.about("Bytes")),
+        maybe("used", COUNTER),
+        maybe("free", COUNTER),
         maybe("percent", PERCENT.about("As `df` counts it")),
     ]),
 };
@@ -116,23 +122,23 @@ const DISK: Model = Model {
 const TRAFFIC: Model = Model {
     name: "Traffic",
     schema: open_object(&[
-        maybe("bytes_sent", COUNT.about("Since boot, all interfaces together")),
-        maybe("bytes_recv", COUNT),
-        maybe("packets_sent", COUNT),
-        maybe("packets_recv", COUNT),
+        maybe("bytes_sent", COUNTER.about("Since boot, all interfaces together")),
+        maybe("bytes_recv", COUNTER),
+        maybe("packets_sent", COUNTER),
+        maybe("packets_recv", COUNTER),
     ]),
 };
 
 const INTERFACE: Model = Model {
     name: "Interface",
     schema: open_object(&[
-        always("interface", TEXT),
-        maybe("bytes_sent", COUNT),
-        maybe("bytes_recv", COUNT),
-        maybe("packets_sent", COUNT),
-        maybe("packets_recv", COUNT),
-        maybe("sent_bytes_per_second", NUMBER.min(0.0)),
-        maybe("recv_bytes_per_second", NUMBER.min(0.0)),
+        always("interface", TEXT.most(256)),
+        maybe("bytes_sent", COUNTER),
+        maybe("bytes_recv", COUNTER),
+        maybe("packets_sent", COUNTER),
+        maybe("packets_recv", COUNTER),
+        maybe("sent_bytes_per_second", RATE),
+        maybe("recv_bytes_per_second", RATE),
     ]),
 };
 
@@ -173,7 +179,7 @@ const PROCESS: Model = Model {
 };
 
 const LOAD: Schema = list(&LOAD_AVERAGE).least(3).most(3).about("Averages over 1, 5 and 15 minutes");
-const LOAD_AVERAGE: Schema = NUMBER.min(0.0);
+const LOAD_AVERAGE: Schema = NUMBER.min(0.0).max(1e6);
 const CELSIUS: Schema = NUMBER.min(-273.15).max(1000.0);
 const THROTTLED: Schema =
     COUNT.max(4_294_967_295.0).about("The firmware's flags: bits 0 to 3 now, 16 to 19 since boot");
@@ -254,7 +260,7 @@ const POINT: Model = Model {
         always("disk_percent", PERCENT.nullable()),
         always("temperature_celsius", NUMBER.nullable()),
         always("load_1m", NUMBER.min(0.0).nullable()),
-        always("bytes_sent", COUNT.nullable().about("Counters at the step's end")),
-        always("bytes_recv", COUNT.nullable()),
+        always("bytes_sent", COUNTER.nullable().about("Counters at the step's end")),
+        always("bytes_recv", COUNTER.nullable()),
     ]),
 };

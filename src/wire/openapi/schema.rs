@@ -14,7 +14,6 @@ pub struct Schema {
     range: (Option<f64>, Option<f64>),
     /// Elements, or characters.
     count: (Option<u32>, Option<u32>),
-    pattern: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -111,7 +110,7 @@ pub const fn either(schemas: &'static [Schema]) -> Schema {
 impl Schema {
     const fn of(kind: Kind) -> Schema {
         let (range, count) = ((None, None), (None, None));
-        Schema { kind, about: "", nullable: false, example: "", range, count, pattern: "" }
+        Schema { kind, about: "", nullable: false, example: "", range, count }
     }
 
     pub const fn about(self, about: &'static str) -> Schema {
@@ -143,10 +142,6 @@ impl Schema {
     /// At most so many characters, or elements.
     pub const fn most(self, count: u32) -> Schema {
         Schema { count: (self.count.0, Some(count)), ..self }
-    }
-
-    pub const fn pattern(self, pattern: &'static str) -> Schema {
-        Schema { pattern, ..self }
     }
 
     /// Notes every model in it.
@@ -191,7 +186,6 @@ impl Schema {
         let (least, most) = self.count_names();
         let object = object.shown_if("minimum", min).shown_if("maximum", max);
         let object = object.shown_if(least, self.count.0).shown_if(most, self.count.1);
-        let object = object.text_if("pattern", some(self.pattern));
         match some(self.example) {
             Some(json) => object.raw("example", json).close(),
             None => object.close(),

@@ -15,7 +15,13 @@ pub const ROUTES: &[Route] = &[
     Route::get("/api/v1/servers", "servers", "My servers")
         .about("Administrators get everybody's.")
         .takes(&[SKIP, LIMIT])
-        .answers(&[answer(200, "The servers", &[json(list(&model(&SERVER)))]), UNKNOWN_CALLER, NOT_ALLOWED, NOT_VALID])
+        .answers(&[
+            answer(200, "The servers", &[json(list(&model(&SERVER)))]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_VALID,
+            TOO_MANY,
+        ])
         .tag(TAG),
     Route::post("/api/v1/servers", "makeServer", "Enter a server")
         .about("Its agent needs a key: `POST /api/v1/api-keys`.")
@@ -24,7 +30,9 @@ pub const ROUTES: &[Route] = &[
             answer(201, "Entered", &[json(model(&SERVER))]),
             UNKNOWN_CALLER,
             NOT_ALLOWED,
+            FULL,
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
@@ -37,6 +45,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(TAG),
     Route::put("/api/v1/servers/{server_id}", "changeServer", "Change a server")
@@ -49,6 +58,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
             BUSY,
             UNWRITABLE,
         ])
@@ -56,11 +66,67 @@ pub const ROUTES: &[Route] = &[
     Route::delete("/api/v1/servers/{server_id}", "deleteServer", "Forget a server")
         .about("With its keys, samples, logs, thresholds and alerts. Its agent's socket is closed.")
         .takes(&[SERVER_IN_PATH])
-        .answers(&[answer(204, "Gone", &[]), UNKNOWN_CALLER, NOT_ALLOWED, NOT_YOURS, NOT_VALID, BUSY, UNWRITABLE])
+        .answers(&[
+            answer(204, "Gone", &[]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+            BUSY,
+            UNWRITABLE,
+        ])
         .tag(TAG),
     Route::post("/api/v1/servers/{server_id}/health", "serverHealth", "How a server is")
         .takes(&[SERVER_IN_PATH])
-        .answers(&[answer(200, "Its health, and why", STATUS_BODY), UNKNOWN_CALLER, NOT_ALLOWED, NOT_YOURS, NOT_VALID])
+        .answers(&[
+            answer(200, "Its health, and why", STATUS_BODY),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+        ])
+        .tag(TAG),
+    Route::get("/api/v1/servers/{server_id}/events", "serverEvents", "What happened on a server, oldest first")
+        .about("Its device's own events, as its agent handed them over: pins, leases, its system.")
+        .takes(&[
+            SERVER_IN_PATH,
+            in_query("since", COUNT.max(9_007_199_254_740_992.0), "Only those behind the event of this `id`"),
+            LIMIT,
+        ])
+        .answers(&[
+            answer(200, "The events", &[json(list(&model(&DEVICE_EVENT)))]),
+            UNKNOWN_CALLER,
+            NOT_ALLOWED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+        ])
+        .tag(TAG),
+    Route::post("/api/v1/servers/{server_id}/actions", "serverAction", "Ask a server's device something")
+        .about(
+            "The body is a message as on the WebSocket `/` of the device itself, and so is the \
+            answer. Only agents of this program know how.",
+        )
+        .takes(&[SERVER_IN_PATH, in_query("timeout", SECONDS, "Seconds to wait; 10 if left out")])
+        .body(&[json(open_object(&[always("action", TEXT)])).example(r#"{"action":"READ_TEMPERATURE"}"#)])
+        .answers(&[
+            answer(
+                200,
+                "What the device said, which may be that it failed",
+                &[json(open_object(&[always("action", TEXT.nullable()), always("success", FLAG)]))],
+            ),
+            UNKNOWN_CALLER,
+            REFUSED,
+            NOT_YOURS,
+            NOT_VALID,
+            TOO_MANY,
+            FAILED_ORDER,
+            answer(501, "Its agent is another program's", DETAIL_BODY),
+            NO_AGENT,
+            UNWRITABLE,
+        ])
         .tag(TAG),
     Route::get("/api/v1/logs/{server_id}", "serverLogs", "A server's log entries, newest first")
         .takes(&[
@@ -76,6 +142,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(LOGS),
     Route::post("/api/v1/commands/{server_id}", "command", "Run a command on a server")
@@ -92,6 +159,7 @@ pub const ROUTES: &[Route] = &[
             REFUSED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
             FAILED_ORDER,
             NO_AGENT,
             UNWRITABLE,
@@ -106,6 +174,7 @@ pub const ROUTES: &[Route] = &[
             NOT_ALLOWED,
             NOT_YOURS,
             NOT_VALID,
+            TOO_MANY,
         ])
         .tag(DOCKER),
     Route::post("/api/v1/docker/{server_id}/containers/{container_id}/start", "startContainer", "Start a container")
@@ -140,6 +209,7 @@ pub const ROUTES: &[Route] = &[
         REFUSED,
         NOT_YOURS,
         NOT_VALID,
+        TOO_MANY,
         FAILED_ORDER,
         NO_AGENT,
         UNWRITABLE,
@@ -158,6 +228,7 @@ const CONTAINER_ANSWERS: &[Answer] = &[
     REFUSED,
     NOT_YOURS,
     NOT_VALID,
+    TOO_MANY,
     FAILED_ORDER,
     NO_AGENT,
     UNWRITABLE,
@@ -176,6 +247,9 @@ const FAILED_ORDER: Answer =
         .named("FailedOrder");
 
 const NO_AGENT: Answer = answer(503, "The agent is not connected, or has too much to do", DETAIL_BODY).named("NoAgent");
+
+/// The hub's `order_timeout_max` decides; this is its default.
+const SECONDS: Schema = WHOLE.min(1.0).max(600.0);
 
 const CONTAINER_IN_PATH: Parameter = in_path("container_id", TEXT, "Its id or its name", "web");
 
@@ -218,6 +292,16 @@ const SERVER: Model = Model {
     ]),
 };
 
+const DEVICE_EVENT: Model = Model {
+    name: "DeviceEvent",
+    schema: object(&[
+        always("id", COUNT),
+        always("type", TEXT.example(r#""gpio.state.changed""#)),
+        always("timestamp", TIME),
+        always("data", ANY.nullable().about("As the device wrote it")),
+    ]),
+};
+
 const LOG_ENTRY: Model = Model {
     name: "LogEntry",
     schema: object(&[
@@ -236,7 +320,7 @@ const COMMAND: Model = Model {
     name: "Command",
     schema: open_object(&[
         always("command", TEXT.least(1).most(65_536)),
-        maybe("timeout", WHOLE.min(1.0).max(86_400.0).nullable().about("Seconds to wait for its result")),
+        maybe("timeout", SECONDS.nullable().about("Seconds to wait for its result; 10 if left out")),
     ]),
 };
 

@@ -73,7 +73,7 @@ impl Query<'_> {
             limit: self.whole("limit", 1, MAX_PAGE)?.unwrap_or(100) as usize,
             level: self.word("level", LogLevel::WORDS, LogLevel::lenient)?,
             source: self.word("source", LogSource::WORDS, LogSource::from_word)?,
-            component: self.text("component").filter(|text| !text.is_empty() && text.len() <= limit::LINE_BYTES),
+            component: self.line("component")?,
         })
     }
 
@@ -136,6 +136,17 @@ impl Query<'_> {
         let Some(id) = self.text(name) else { return Ok(None) };
         let wrong = || Invalid::one(quoting(Item::new("query", name, "uuid_parsing", BAD_ID), &id));
         if is_uuid(&id) { Ok(Some(id.to_ascii_lowercase())) } else { Err(wrong()) }
+    }
+
+    /// Text that somebody may have written into one line; empty is none.
+    fn line(self, name: &str) -> Result<Option<String>, Invalid> {
+        let text = self.text(name).filter(|text| !text.is_empty());
+        if text.as_ref().is_some_and(|text| text.chars().count() > limit::LINE_BYTES) {
+            let msg = format!("String should have at most {} characters", limit::LINE_BYTES);
+            let item = Item::new("query", name, "string_too_long", msg);
+            return Err(Invalid::one(item.context("max_length", limit::LINE_BYTES)));
+        }
+        Ok(text)
     }
 
     fn text(self, name: &str) -> Option<String> {
