@@ -269,7 +269,7 @@ fn orders_are_in_the_audit_before_and_after() {
     };
     let what = "command on 'audited': uptime".to_owned();
     let before = ("before".to_owned(), "operator".to_owned(), what.clone(), None);
-    assert_eq!(rows(), [before.clone()], "written before the agent hears of it");
+    assert_eq!(rows(), std::slice::from_ref(&before), "written before the agent hears of it");
     let response = json!({"type": "command_response", "command_id": order_id, "output": "up", "exit_code": 3});
     agent.send(&response.to_string());
     assert_eq!(asked.join().expect("an answer").json()["exit_code"], 3);

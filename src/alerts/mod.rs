@@ -63,8 +63,11 @@ pub struct Alerts {
     /// The store works again: what could not be written can be now.
     recovered: AtomicBool,
     worker: Mutex<Option<Worker>>,
-    told: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    told: OnceLock<Tell>,
 }
+
+/// Called with the id of a server whose alerts have changed.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The server that is this machine, and what is wrong with the hub's store.
 struct Own {

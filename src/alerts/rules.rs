@@ -139,7 +139,7 @@ mod tests {
         let high = threshold(Comparison::Above, 80.0, 0.0);
         assert_eq!(message(&high, 85.0), "CPU usage is 85.0%, which exceeds threshold of > 80.0%");
         let memory = Threshold { metric: AlertKind::Memory, value: 12.25, ..low };
-        assert_eq!(message(&memory, 3.14), "MEMORY usage is 3.1%, which exceeds threshold of < 12.25%");
+        assert_eq!(message(&memory, 3.12), "MEMORY usage is 3.1%, which exceeds threshold of < 12.25%");
         let network = Threshold { metric: AlertKind::Network, value: 1e6, ..high };
         let text = "NETWORK usage is 1500000.0 bytes/s, which exceeds threshold of > 1000000.0 bytes/s";
         assert_eq!(message(&network, 1.5e6), text);

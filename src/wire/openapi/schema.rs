@@ -150,11 +150,7 @@ impl Schema {
             Kind::List(of) | Kind::Map(of) => of.collect(models),
             Kind::Object(members, _) => members.iter().for_each(|member| member.schema.collect(models)),
             Kind::Either(schemas) => schemas.iter().for_each(|schema| schema.collect(models)),
-            Kind::Model(model) => {
-                if models.add(model.name, model) {
-                    model.schema.collect(models);
-                }
-            }
+            Kind::Model(model) if models.add(model.name, model) => model.schema.collect(models),
             _ => {}
         }
     }
