@@ -96,7 +96,7 @@ pub fn login_form(body: &[u8]) -> Result<Login, Invalid> {
             Some(parts) => parts.iter().find(|(key, _)| *key == name).map(|(_, value)| Cow::Borrowed(*value)),
             None => form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value),
         };
-        value.filter(|value| !value.is_empty() && value.len() <= max).map(Cow::into_owned)
+        value.filter(|value| !value.is_empty() && value.chars().count() <= max).map(Cow::into_owned)
     };
     match (member("username", NAME), member("password", PASSWORD_MAX)) {
         (Some(name), Some(password)) => Ok(Login { name, password: Secret(password) }),
