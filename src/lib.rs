@@ -60,6 +60,7 @@
 //! | `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
 //! | `agent-feed` | events of this device, log lines, the next sample | 1, with a hub |
 //! | `agent-link` | its hub, or the next attempt to reach it; what there is to tell it | 1, with a hub |
+//! | `agent-spill` | the disk, while the agent ends | 1, with a hub |
 //! | `agent-journal`, `agent-files` | `journalctl`; what is appended to log files | 1 each, where they are told a hub |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::Ws;
 use fleet::{Hub, flat, request};
 use rusqlite::Connection;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What nobody should have to wait for.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -97,5 +97,29 @@ fn the_end_comes_in_time_whatever_the_disk_does() {
     for agent in agents {
         assert_eq!(agent.join().expect("not stuck"), 1001);
     }
-    let _ = Value::Null;
+}
+
+#[test]
+fn what_waits_is_written_at_the_end_once_the_database_is_free() {
+    let dir = common::TempDir::new();
+    let state = dir.path().join("state");
+    let mut hub = Hub::start_in(dir, "[hub]\nown_server = false\n");
+    let server = hub.server("attic");
+    let held = hold(&hub);
+    let mut sample = flat(&server, 5.0);
+    sample.as_object_mut().expect("an object").remove("type");
+    let answer = hub.rest("POST", &format!("/metrics/{server}"), &sample);
+    assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.body);
+    let (let_go, wait) = channel::<()>();
+    let holder = spawn(move || {
+        // Longer than a single attempt of the daemon's.
+        let _ = wait.recv_timeout(Duration::from_millis(800));
+        drop(held);
+    });
+    assert_eq!(hub.daemon.stop().code(), Some(0), "{}", hub.daemon.log());
+    drop(let_go);
+    holder.join().expect("let go");
+    let database = Connection::open(state.join("pinwire.db")).expect("the store");
+    let points = database.query_row("SELECT count(*) FROM points", [], |row| row.get::<_, i64>(0)).expect("SQL");
+    assert!(points > 0, "{}", hub.daemon.log());
 }
