@@ -210,6 +210,34 @@ fn tokens_end_with_logout_password_and_user() {
 }
 
 #[test]
+fn a_role_is_changed_beside_the_daemon_and_who_was_in_with_the_old_one_is_out() {
+    let dir = TempDir::new();
+    let home = dir.path().to_owned();
+    add(&home, "ann", &[]);
+    add(&home, "bob", &["--role", "admin"]);
+    let daemon = serve(dir, "");
+    let (bob, fresh) = tokens(&daemon, "bob");
+    let made = with(&daemon, "POST", "/servers", &bob, r#"{"name": "pi1"}"#);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    let mut page = daemon.ws(&format!("/api/v1/ws/metrics/{id}"));
+    let welcome = page.ask(&json!({"type": "auth", "token": bob}).to_string());
+    assert_eq!(welcome["type"], "auth_success", "{welcome}");
+    assert!(user(&home, &["role", "bob", "admin"]).contains("already"));
+    page.sync();
+    assert_eq!(with(&daemon, "GET", "/api-keys", &bob, "").status, 200, "nothing has changed");
+
+    assert!(user(&home, &["role", "bob@example.org", "viewer"]).contains("viewer"));
+    assert_eq!(page.closed(), (1008, "Password or role changed".to_owned()));
+    until_me(&daemon, &bob, 401);
+    assert_eq!(refresh(&daemon, &fresh).status, 401);
+    let (bob, _) = tokens(&daemon, "bob");
+    assert_eq!(with(&daemon, "GET", "/auth/me", &bob, "").json()["role"], "viewer");
+    assert_eq!(with(&daemon, "POST", "/servers", &bob, r#"{"name": "pi2"}"#).status, 403);
+    assert!(user(&home, &["list"]).lines().any(|line| line.starts_with("bob") && line.contains("viewer")));
+}
+
+#[test]
 fn tokens_outlive_a_restart_and_so_does_a_logout() {
     let dir = TempDir::new();
     let home = dir.path().to_owned();

@@ -61,7 +61,7 @@ impl Agent {
         command.args(["--hub", &format!("ws://{}", hub.daemon.addr)]);
         command.arg("--key-file").arg(key).arg("--config").arg(config);
         // Half of them have a place for files.
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             command.arg("--state-dir").arg(dir.path().join("state"));
         }
         let daemon = Daemon::launch(dir, command);

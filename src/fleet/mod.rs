@@ -17,6 +17,7 @@ mod records;
 mod seat;
 mod servers;
 mod timer;
+mod watchers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,7 @@ pub use seat::Seat;
 use servers::Entry;
 pub use servers::Profile;
 use timer::Timer;
+pub use watchers::Watching;
 
 /// The way to an agent. Nothing here waits; `false` where it cannot be said.
 pub trait AgentLink: Send + Sync {

@@ -88,7 +88,7 @@ pub fn login_json(body: &[u8]) -> Result<Login, Invalid> {
 /// The 422.
 pub fn login_form(body: &[u8]) -> Result<Login, Invalid> {
     let member = |name: &str| form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value);
-    let within = |value: &str, max: usize| !value.is_empty() && value.len() <= max;
+    let within = |value: &str, max: usize| !value.is_empty() && value.chars().count() <= max;
     let missing = |name| Invalid::one(Item::new("body", name, "missing", "Field required"));
     let name = member("username").filter(|name| within(name, NAME)).ok_or_else(|| missing("username"))?;
     let password = member("password").filter(|text| within(text, PASSWORD_MAX)).ok_or_else(|| missing("password"))?;
