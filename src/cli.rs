@@ -16,7 +16,9 @@ use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
 pub use audit::AuditArgs;
 pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
-pub use user::{PasswordArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserNameArgs, UserPasswdArgs};
+pub use user::{
+    PasswordArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserNameArgs, UserPasswdArgs, UserRoleArgs,
+};
 
 /// How a client's `--url` may begin.
 const SCHEMES: [&str; 4] = ["ws://", "wss://", "http://", "https://"];

@@ -73,6 +73,7 @@ fn user(command: &UserCommand) -> ExitCode {
         UserCommand::Passwd(args) => within(&args.store, &|dir| users::passwd(args, dir)),
         UserCommand::Disable(args) => within(&args.store, &|dir| users::set_active(args, dir, false)),
         UserCommand::Enable(args) => within(&args.store, &|dir| users::set_active(args, dir, true)),
+        UserCommand::Role(args) => within(&args.store, &|dir| users::set_role(args, dir)),
         UserCommand::Remove(args) => within(&args.store, &|dir| users::remove(args, dir)),
     }
 }

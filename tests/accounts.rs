@@ -97,12 +97,28 @@ fn a_user_logs_in_with_address_or_name_by_form_or_json() {
         let body = format!("username={name}&password=correct+horse");
         daemon.http("POST", "/api/v1/auth/login", &[FORM], &body)
     };
-    for answer in [log_in(&daemon, "ann", PASSWORD), form("Ann%40Example.org"), form("ANN")] {
+    // As a browser's FormData sends it.
+    let kind = ("Content-Type", "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxk");
+    let part = |name: &str, value: &str| {
+        format!(
+            "------WebKitFormBoundary7MA4YWxk\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        )
+    };
+    let parts = format!("{}{}", part("username", "ann"), part("password", PASSWORD));
+    let multipart = |body: &str| daemon.http("POST", "/api/v1/auth/login", &[kind], body);
+    let by_parts = multipart(&format!("{parts}------WebKitFormBoundary7MA4YWxk--\r\n"));
+    for answer in [log_in(&daemon, "ann", PASSWORD), form("Ann%40Example.org"), form("ANN"), by_parts] {
         let body = answer.json();
         assert_eq!((answer.status, &body["token_type"]), (200, &json!("bearer")), "{body}");
         assert_eq!((&body["expires_in"], &body["user"]["role"]), (&json!(1800), &json!("admin")), "{body}");
         assert_eq!((&body["user"]["email"], &body["user"]["is_active"]), (&json!("ann@example.org"), &json!(true)));
         until_me(&daemon, body["access_token"].as_str().expect("a token"), 200);
+    }
+    // All that is missing is named at once.
+    for answer in [multipart("no parts at all"), daemon.http("POST", "/api/v1/auth/login", &[FORM], "")] {
+        let missing: Vec<_> = answer.json()["detail"].as_array().into_iter().flatten().cloned().collect();
+        let missing: Vec<_> = missing.iter().map(|fault| fault["loc"][1].as_str()).collect();
+        assert_eq!((answer.status, missing), (422, vec![Some("username"), Some("password")]), "{}", answer.body);
     }
     let (access, fresh) = tokens(&daemon, "ann");
     assert_eq!(with(&daemon, "GET", "/auth/profile", &access, "").json()["username"], "ann");
@@ -210,6 +226,34 @@ fn tokens_end_with_logout_password_and_user() {
 }
 
 #[test]
+fn a_role_is_changed_beside_the_daemon_and_who_was_in_with_the_old_one_is_out() {
+    let dir = TempDir::new();
+    let home = dir.path().to_owned();
+    add(&home, "ann", &[]);
+    add(&home, "bob", &["--role", "admin"]);
+    let daemon = serve(dir, "");
+    let (bob, fresh) = tokens(&daemon, "bob");
+    let made = with(&daemon, "POST", "/servers", &bob, r#"{"name": "pi1"}"#);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    let mut page = daemon.ws(&format!("/api/v1/ws/metrics/{id}"));
+    let welcome = page.ask(&json!({"type": "auth", "token": bob}).to_string());
+    assert_eq!(welcome["type"], "auth_success", "{welcome}");
+    assert!(user(&home, &["role", "bob", "admin"]).contains("already"));
+    page.sync();
+    assert_eq!(with(&daemon, "GET", "/api-keys", &bob, "").status, 200, "nothing has changed");
+
+    assert!(user(&home, &["role", "bob@example.org", "viewer"]).contains("viewer"));
+    assert_eq!(page.closed(), (1008, "Password or role changed".to_owned()));
+    until_me(&daemon, &bob, 401);
+    assert_eq!(refresh(&daemon, &fresh).status, 401);
+    let (bob, _) = tokens(&daemon, "bob");
+    assert_eq!(with(&daemon, "GET", "/auth/me", &bob, "").json()["role"], "viewer");
+    assert_eq!(with(&daemon, "POST", "/servers", &bob, r#"{"name": "pi2"}"#).status, 403);
+    assert!(user(&home, &["list"]).lines().any(|line| line.starts_with("bob") && line.contains("viewer")));
+}
+
+#[test]
 fn tokens_outlive_a_restart_and_so_does_a_logout() {
     let dir = TempDir::new();
     let home = dir.path().to_owned();
@@ -265,6 +309,8 @@ fn the_first_user_closes_the_fleet_that_nobody_decided_about() {
     while daemon.get("/api/v1/api-keys").status != 401 {
         assert!(begun.elapsed() < LIMIT, "the fleet stays open");
     }
+    let sample = daemon.http("POST", "/api/v1/metrics", &[JSON], r#"{"cpu_percent":1}"#);
+    assert_eq!((sample.status, &sample.json()["detail"]), (401, &json!("Not authenticated")));
     // The pins' dialects know keys only, and there is none.
     assert_eq!(daemon.get("/pins").status, 200);
     let (access, _) = tokens(&daemon, "ann");

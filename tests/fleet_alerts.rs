@@ -373,7 +373,7 @@ fn wait_until_gone(pid: i32) {
 fn on_a_full_disk_alerts_work_from_memory_and_are_written_when_there_is_room() {
     let own_mounts = ["-m", "sh", "-c", "mount -t tmpfs none /mnt"];
     if !Command::new("unshare").args(own_mounts).output().is_ok_and(|output| output.status.success()) {
-        let _ = std::io::stdout().write_all(b"skipped: no file system can be mounted here\n");
+        common::skipped("no file system can be mounted here");
         return;
     }
     let dir = TempDir::new();

@@ -1,5 +1,6 @@
 //! Commands: what is allowed, what is refused, and how everything that runs ends in time.
 
+mod common;
 #[path = "config/support.rs"]
 mod support;
 
@@ -198,7 +199,7 @@ fn what_cannot_be_started_has_failed_and_says_why() {
 #[test]
 fn root_is_refused_unless_the_file_says_so() {
     if !is_root() {
-        eprintln!("skipped: only root can be refused to be root");
+        common::skipped("only root can be refused to be root");
         return;
     }
     for (lines, allowed) in [
@@ -279,7 +280,7 @@ fn what_leaves_the_group_or_outlives_the_leader_is_ended() {
 #[test]
 fn a_fork_bomb_ends_within_its_limits() {
     if !is_root() {
-        eprintln!("skipped: as nobody but root, the processes of these tests would count as the bomb's");
+        common::skipped("as nobody but root, the processes of these tests would count as the bomb's");
         return;
     }
     // A user of its own, so that other tests' commands are not under this limit with it.

@@ -25,13 +25,13 @@ fn the_daemon_is_announced_and_finds_raspberry_pis() {
         found.is_ok_and(|output| output.status.success())
     };
     if let Some(missing) = PROGRAMS.iter().find(|program| !there(program)) {
-        eprintln!("skipped: '{missing}' is not installed");
+        common::skipped(&format!("'{missing}' is not installed"));
         return;
     }
     let mut try_out = Command::new("unshare");
     try_out.args(UNSHARE).args(["sh", "-c", "mount -t tmpfs none /run && ip netns add x"]);
     if !common::run(&mut try_out).status.success() {
-        eprintln!("skipped: no network namespaces to be had (needs root)");
+        common::skipped("no network namespaces to be had (needs root)");
         return;
     }
     // Inside, this very test runs again, among the machines it makes.

@@ -103,7 +103,7 @@ fn with_permission_what_runs_away_is_ended_and_in_the_audit() {
         let left = run(ps.args(["-o", "pid=,stat=,args=", "-U", &THROW_AWAY.to_string()])).stdout;
         assert_eq!(String::from_utf8_lossy(&left).trim(), "", "processes are left");
     } else {
-        eprintln!("skipped: the fork bomb; as nobody but root, the processes of these tests would count as its");
+        common::skipped("the fork bomb; as nobody but root, the processes of these tests would count as its");
     }
 
     let (text, whole) = audit(&pair.state, &[]);

@@ -5,7 +5,7 @@ mod watch;
 
 use common::{Daemon, Ws};
 use serde_json::{Value, json};
-use watch::{Agent, KEY, good, hub};
+use watch::{Agent, KEY, ask, good, hub};
 
 /// Nobody's id.
 const UNKNOWN: &str = "0c9b1a52-0000-4000-8000-000000000001";
@@ -204,4 +204,22 @@ fn users_watch_their_own_servers_with_their_access_token_until_they_log_out() {
     assert_eq!(watch::ask_as(&daemon, &as_ann, "POST", "auth/logout", &Value::Null).status, 200);
     assert_eq!(ws.closed().0, 1008);
     assert_refused(page(&daemon, "metrics", &id, &ann_token), "Invalid token");
+}
+
+#[test]
+fn a_page_is_told_and_closed_when_its_server_is_removed() {
+    let daemon = hub("");
+    let (id, mut agent) = Agent::new(&daemon, "pi1");
+    let (other, _other_agent) = Agent::new(&daemon, "pi2");
+    agent.cpu(1.0);
+    agent.sync();
+    let mut pages: Vec<Ws> = ["metrics", "logs"].map(|what| page(&daemon, what, &id, KEY)).into();
+    let mut stays = page(&daemon, "logs", &other, KEY);
+    pages.iter_mut().chain([&mut stays]).for_each(let_in);
+    assert_eq!(pages[0].json()["type"], "metrics");
+    let removed = ask(&daemon, "DELETE", &format!("servers/{id}"), &Value::Null);
+    assert_eq!(removed.status, 204, "{}", removed.body);
+    pages.into_iter().for_each(|ws| assert_refused(ws, "Server not found or access denied"));
+    stays.sync();
+    assert_refused(page(&daemon, "metrics", &id, KEY), "Server not found or access denied");
 }

@@ -291,7 +291,7 @@ fn outside() -> Option<IpAddr> {
 #[test]
 fn wrong_keys_from_elsewhere_have_to_wait_and_right_ones_do_not() {
     let Some(ip) = outside() else {
-        eprintln!("skipped: this machine has no address but loopback");
+        common::skipped("this machine has no address but loopback");
         return;
     };
     let dir = TempDir::new();

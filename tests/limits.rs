@@ -182,7 +182,7 @@ fn another_address_is_held_to_its_limit_and_others_are_not_disturbed() {
                   ip link set d0 up && ip link set lo up";
     let try_out = Command::new("unshare").args(["-n", "sh", "-c", script]).output();
     if !try_out.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network namespace to be had (needs root)");
+        common::skipped("no network namespace to be had (needs root)");
         return;
     }
     // Inside the namespace this very test runs again, as a client of a daemon that it starts.

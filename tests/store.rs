@@ -133,10 +133,7 @@ fn without_privilege() -> Option<Command> {
     }
     let setpriv = Command::new("setpriv").args(["--bounding-set=-dac_override", "true"]).status();
     if !setpriv.is_ok_and(|status| status.success()) {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stdout(),
-            b"skipped: root writes anywhere, and there is no setpriv\n",
-        );
+        common::skipped("root writes anywhere, and there is no setpriv");
         return None;
     }
     let mut command = Command::new("setpriv");
@@ -193,7 +190,7 @@ fn without_a_directory_the_daemon_goes_on_from_memory() {
 fn on_a_full_disk_the_daemon_serves_and_says_so_until_there_is_room() {
     let own_mounts = ["-m", "sh", "-c", "mount -t tmpfs none /mnt"];
     if !Command::new("unshare").args(own_mounts).output().is_ok_and(|output| output.status.success()) {
-        let _ = std::io::Write::write_all(&mut std::io::stdout(), b"skipped: no file system can be mounted here\n");
+        common::skipped("no file system can be mounted here");
         return;
     }
     let dir = TempDir::new();

@@ -26,7 +26,7 @@ struct Hub {
 fn hub(before: &str) -> Option<Hub> {
     let own_mounts = ["-m", "sh", "-c", "mount -t tmpfs none /mnt"];
     if !Command::new("unshare").args(own_mounts).output().is_ok_and(|output| output.status.success()) {
-        let _ = std::io::stdout().write_all(b"skipped: no file system can be mounted here (it needs root)\n");
+        common::skipped("no file system can be mounted here (it needs root)");
         return None;
     }
     let dir = TempDir::new();
@@ -248,7 +248,7 @@ fn a_read_only_directory_is_served_from_and_used_once_it_can_be_written() {
     let inside = Path::new("/").join(hub.state.strip_prefix(format!("/proc/{pid}/root")).expect("below it"));
     let remount = Command::new("nsenter").args(["-t", &pid, "-m", "mount", "-o", "remount,rw"]).arg(inside).status();
     if !remount.is_ok_and(|status| status.success()) {
-        let _ = std::io::stdout().write_all(b"skipped: the file system cannot be made writable again (nsenter)\n");
+        common::skipped("the file system cannot be made writable again (nsenter)");
         return;
     }
     hub.until_health("ok");

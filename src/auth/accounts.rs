@@ -1,7 +1,7 @@
 //! Users as the gate knows them, what their tokens are worth, and who is in with one.
 //!
 //! The store fills the table and tells it when something changed. A token's id is `GENERATION.LOGIN.RANDOM`: the user's
-//! generation when it was issued, and the login it stems from. A password change, or disabling the user, begins a new
+//! generation when it was issued, and the login it stems from. A new password or role, or disabling the user, begins a new
 //! generation, and all earlier tokens are worth nothing; a logout ends the login, with every token that stems from it.
 //! No clock is compared for either: where there is no clock chip, "earlier" would be a guess.
 //!
@@ -81,7 +81,7 @@ pub enum Denied {
     Removed,
     #[error("token: its user is disabled")]
     Disabled,
-    #[error("token: issued before the password was changed")]
+    #[error("token: issued before the password or the role was changed")]
     Superseded,
     #[error("token: logged out")]
     LoggedOut,
@@ -102,7 +102,7 @@ impl Denied {
             Denied::Token(_) => "Invalid token",
             Denied::Removed => "User removed",
             Denied::Disabled => "User account is disabled",
-            Denied::Superseded => "Password changed",
+            Denied::Superseded => "Password or role changed",
             Denied::LoggedOut => "Logged out",
         }
     }
@@ -199,7 +199,7 @@ impl Accounts {
     }
 
     /// As [`Accounts::token`], for who stays: `turn_out` is called, with the reason, when the user logs out, is
-    /// disabled or removed, or changes the password. It must not wait.
+    /// disabled or removed, or has another password or role. It must not wait.
     pub fn admit(
         self: &Arc<Accounts>,
         access_token: &str,
@@ -384,7 +384,7 @@ mod tests {
         with(&accounts, vec![account("ann"), account("bob")], &ended);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [("first", "Logged out")]);
         with(&accounts, vec![Account { generation: 4, ..account("ann") }, account("bob")], &ended);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [("second", "Password changed")]);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [("second", "Password or role changed")]);
         with(&accounts, vec![], &ended);
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [("other", "User removed")]);
     }

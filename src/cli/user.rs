@@ -26,6 +26,8 @@ pub enum UserCommand {
     Disable(UserNameArgs),
     /// Let a disabled user in again, who has to log in anew
     Enable(UserNameArgs),
+    /// Change what a user may do; whoever is logged in as that user is out within a second and has to log in anew
+    Role(UserRoleArgs),
     /// Remove a user; what belonged to that user belongs to the administrators
     Remove(UserNameArgs),
 }
@@ -79,6 +81,17 @@ pub struct UserNameArgs {
     pub user: String,
 }
 
+#[derive(Args, Clone, Debug)]
+pub struct UserRoleArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The user's name, e-mail address or id
+    pub user: String,
+    /// What the user may do from now on: viewer, operator, admin
+    #[arg(value_parser = parse_role)]
+    pub role: Role,
+}
+
 fn parse_email(text: &str) -> Result<String, String> {
     if is_email(text) { Ok(text.to_owned()) } else { Err("write it like ann@example.org".into()) }
 }
@@ -120,8 +133,14 @@ mod tests {
     }
 
     #[test]
+    fn a_role_is_given_behind_its_user() {
+        let UserCommand::Role(args) = parse(&["role", "ann", "viewer"]).expect("parses") else { panic!("not role") };
+        assert_eq!((args.user.as_str(), args.role), ("ann", Role::Viewer));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_while_parsing() {
-        let wrong: [&[&str]; 7] = [
+        let wrong: [&[&str]; 9] = [
             &[],
             &["add", "--email", "a@b.c"],
             &["add", "--email", "ann", "--username", "ann"],
@@ -129,6 +148,8 @@ mod tests {
             &["add", "--email", "a@b.c", "--username", "ann", "--role", "root"],
             &["add", "--email", "a@b.c", "--username", "ann", "--password", "secret"],
             &["passwd"],
+            &["role", "ann"],
+            &["role", "ann", "root"],
         ];
         for words in wrong {
             assert_eq!(parse(words).expect_err("refused").exit_code(), 2, "{words:?}");

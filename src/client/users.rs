@@ -9,7 +9,7 @@ use super::keys::{failed, open, open_to_read, time};
 use super::{ClientError, print_line};
 use crate::auth::Account;
 use crate::auth::password::{self, MAX_BYTES, Passwords};
-use crate::cli::{PasswordArgs, UserAddArgs, UserNameArgs, UserPasswdArgs};
+use crate::cli::{PasswordArgs, UserAddArgs, UserNameArgs, UserPasswdArgs, UserRoleArgs};
 use crate::rt::{clock, random};
 use crate::store::Db;
 use crate::types::fleet::{Role, User};
@@ -90,6 +90,20 @@ pub fn set_active(args: &UserNameArgs, dir: &Path, active: bool) -> Result<(), C
     let (db, account) = find(dir, &args.user)?;
     let what = if active { "is enabled" } else { "is disabled" };
     done(&db, db.set_active(&account.user.id, active), &account, what)
+}
+
+/// Changes what a user may do; tokens issued before are worth nothing.
+///
+/// # Errors
+/// There is no such user, or the database cannot be written.
+pub fn set_role(args: &UserRoleArgs, dir: &Path) -> Result<(), ClientError> {
+    let (db, account) = find(dir, &args.user)?;
+    let role = args.role.as_str();
+    let what = match account.user.role == args.role {
+        true => format!("has the role {role} already"),
+        false => format!("has the role {role} now and is logged out everywhere"),
+    };
+    done(&db, db.set_role(&account.user.id, args.role), &account, &what)
 }
 
 /// Removes a user.

@@ -17,6 +17,7 @@ mod records;
 mod seat;
 mod servers;
 mod timer;
+mod watchers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,7 @@ pub use seat::Seat;
 use servers::Entry;
 pub use servers::Profile;
 use timer::Timer;
+pub use watchers::Watching;
 
 /// The way to an agent. Nothing here waits; `false` where it cannot be said.
 pub trait AgentLink: Send + Sync {
@@ -187,8 +189,8 @@ impl Fleet {
     /// Ends every pending order and the thread, within `limit`. That agents go from here on is the hub's doing, and no
     /// news of them.
     pub fn stop(&self, limit: Duration) {
+        // Its thread notes when servers were last heard of, which may have to wait for the store.
         self.timer.stop();
-        self.note_seen();
         for done in self.pending.all() {
             done(OrderEnd::Gone);
         }

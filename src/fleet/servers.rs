@@ -1,6 +1,7 @@
 //! The table of servers: in memory, and written through to the store.
 
 use super::seat::Seated;
+use super::watchers::Goodbye;
 use super::*;
 use crate::store::ServerNumber;
 use crate::types::fleet::{Health, ServerStatus};
@@ -30,12 +31,15 @@ pub(super) struct State {
     /// How far each stream has been taken in, the latest first. What is older than a few runs is asked of the store.
     pub streams: Vec<(Arc<str>, u64)>,
     pub removed: bool,
+    /// Who is to hear that it was removed.
+    pub watchers: HashMap<u64, Goodbye>,
 }
 
 impl Entry {
     pub fn new(number: ServerNumber, server: Server) -> Arc<Entry> {
         let id = server.id.as_str().into();
-        let state = State { server, latest: None, seated: None, streams: Vec::new(), removed: false };
+        let state =
+            State { server, latest: None, seated: None, streams: Vec::new(), removed: false, watchers: HashMap::new() };
         Arc::new(Entry { id, number, changing: Mutex::default(), state: Mutex::new(state) })
     }
 
@@ -201,10 +205,11 @@ impl Fleet {
         if self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(id).is_none() {
             return Ok(false);
         }
-        let (server, seated) = {
+        let (server, seated, watchers) = {
             let mut state = entry.lock();
-            (state.shown(), state.seated.take())
+            (state.shown(), state.seated.take(), std::mem::take(&mut state.watchers))
         };
+        watchers.into_values().for_each(|goodbye| goodbye());
         if let Some(seated) = seated {
             seated.link.removed();
             self.end_orders(seated.number);

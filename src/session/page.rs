@@ -3,7 +3,7 @@
 //! Who it is, is shown in the first message (an access token, or an API key that may administer) or in the handshake as
 //! everywhere; where anybody may come in, nothing has to be shown. The page is told that it is in, then how things are
 //! (the latest sample, or the last [`LOG_ENTRIES`] log entries, the oldest first), and from then on every change: none
-//! is missing in between, and none comes twice.
+//! is missing in between, and none comes twice. When its server is removed it is told so, and closed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::{Conversation, End, Host, Line};
 use crate::auth::{Badge, Pass, Principal, Refused};
 use crate::conn::{CLOSE_POLICY, Conn};
+use crate::fleet::Watching;
 use crate::hub::{Member, MemberId};
 use crate::rt::clock;
 use crate::store::LogFilter;
@@ -41,6 +42,8 @@ pub struct Page {
     /// While nobody knows who it is.
     auth_by: Option<Instant>,
     member: Option<MemberId>,
+    /// It hears when its server is removed.
+    watching: Option<Watching>,
     /// Messages that were none.
     invalid: usize,
 }
@@ -55,6 +58,7 @@ impl Page {
             shown,
             auth_by: Some(clock::now() + host.fleet.limits().auth_deadline),
             member: None,
+            watching: None,
             invalid: 0,
         }
     }
@@ -103,6 +107,17 @@ impl Page {
         if !fleet.server(&id).is_some_and(|server| who.may_see(server.owner.as_deref())) {
             return Err(refuse(line, browser::ACCESS_DENIED));
         }
+        let conn = Arc::downgrade(&self.conn);
+        let watching = fleet.watch(&id, move || {
+            if let Some(conn) = conn.upgrade() {
+                let mut farewell = Vec::new();
+                frame::text_with(&mut farewell, |out| browser::error(out, browser::ACCESS_DENIED));
+                let _ = conn.send(&farewell);
+                conn.close(CLOSE_POLICY, browser::ACCESS_DENIED);
+            }
+        });
+        let Some(watching) = watching else { return Err(refuse(line, browser::ACCESS_DENIED)) };
+        self.watching = Some(watching);
         let topic = match self.watched {
             Watched::Metrics => page_topic::metrics(&id),
             Watched::Logs => page_topic::logs(&id),
@@ -199,6 +214,7 @@ impl Conversation for Page {
     }
 
     fn leave(&mut self) {
+        self.watching = None;
         if let Some(member) = self.member.take() {
             self.host.hub.leave(member);
         }

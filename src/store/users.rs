@@ -64,6 +64,12 @@ impl Db {
         Ok(self.sql.execute(SQL, params![id, active])? == 1)
     }
 
+    /// What somebody was let in to with another role ends: all tokens are worth nothing. The same role changes nothing.
+    pub fn set_role(&self, id: &str, role: Role) -> rusqlite::Result<bool> {
+        const SQL: &str = "UPDATE users SET role = ?2, generation = generation + (role <> ?2) WHERE id = ?1";
+        Ok(self.sql.execute(SQL, [id, role.as_str()])? == 1)
+    }
+
     pub fn remove_user(&self, id: &str) -> rusqlite::Result<bool> {
         self.sql.execute("DELETE FROM ended_logins WHERE user_id = ?1", [id])?;
         Ok(self.sql.execute("DELETE FROM users WHERE id = ?1", [id])? == 1)

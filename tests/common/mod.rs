@@ -75,6 +75,12 @@ pub fn run(command: &mut Command) -> Output {
     }
 }
 
+/// Says that the calling test skips, and why. Not with `println!`, which a passing test swallows.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stdout(), "skipped: {}: {why}", thread.name().unwrap_or("a test"));
+}
+
 /// Sends a signal by name.
 pub fn kill(pid: u32, signal: &str) {
     let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();

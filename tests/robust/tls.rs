@@ -14,7 +14,7 @@ use rustls::{SupportedProtocolVersion, version};
 use tungstenite::WebSocket;
 use tungstenite::client::IntoClientRequest;
 
-use crate::common::{Daemon, TempDir, tcp};
+use crate::common::{Daemon, TempDir, skipped, tcp};
 
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -23,7 +23,7 @@ pub fn has_openssl() -> bool {
     let runs = Command::new("openssl").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let found = runs.is_ok_and(|status| status.success());
     if !found {
-        eprintln!("skipped: there is no openssl to make a certificate with");
+        skipped("there is no openssl to make a certificate with");
     }
     found
 }
