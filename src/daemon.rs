@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -36,6 +36,9 @@ use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
+
+/// What it has where others have used up all the time.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Why the daemon could not start, in one line; the exit code is 2.
 #[derive(Debug, thiserror::Error)]
@@ -287,6 +290,7 @@ impl Daemon {
         }
     }
 
+    /// Each part has its share of the time, whatever the one before took of its own: what hangs is left behind.
     fn shut_down(self, limit: Duration) {
         let deadline = clock::now() + limit;
         log::info!("shutting down");
@@ -297,33 +301,38 @@ impl Daemon {
         }
         announce(&self.hub, &self.node_id, NodeStatus::Stopping);
         self.nodes.own_status(NodeStatus::Stopping);
+        let news = deadline - limit * 2 / 5;
         if let Some(mdns) = &self.mdns {
-            mdns.stop(STEP);
+            mdns.stop(step(news));
         }
-        // A fifth is kept for the rooms behind the door.
-        let last = deadline - limit / 5;
         // What runs is ended, so that the hub and the audit hear of it. Its keeper goes on with that after us.
         self.orders.stop(limit / 2);
         if let Some(agent) = &self.agent {
-            agent.stop(STEP);
+            agent.stop(step(news));
         }
         // Whoever waits for an agent is answered.
-        self.fleet.stop(STEP);
+        self.fleet.stop(step(news));
         if let Some(own) = &self.own {
-            own.stop(STEP);
+            own.stop(step(news));
         }
-        self.door.close_all(last);
-        self.nodes.stop(STEP);
-        self.http.stop(STEP);
-        self.desk.gpio.stop(STEP);
+        self.door.close_all(deadline - limit / 5);
+        let rooms = deadline - limit / 10;
+        self.nodes.stop(step(rooms));
+        self.http.stop(step(rooms));
+        self.desk.gpio.stop(step(rooms));
         self.desk.telemetry.stop();
-        self.alerts.stop(STEP);
-        self.hub.stop(STEP);
+        self.alerts.stop(step(rooms));
+        self.hub.stop(step(rooms));
         // A card takes its time, and what it does not get is gone.
-        self.store.stop(deadline.saturating_duration_since(clock::now()).max(STEP));
-        self.shared.flusher.stop(STEP);
+        self.store.stop(deadline.saturating_duration_since(clock::now()));
+        self.shared.flusher.stop(step(deadline));
         log::info!("stopped");
     }
+}
+
+/// For a step of the shutdown that should be immediate: no longer than `until`, but for a moment.
+fn step(until: Instant) -> Duration {
+    until.saturating_duration_since(clock::now()).clamp(MOMENT, STEP)
 }
 
 /// On a first start, where that is wanted, a key comes into being without anybody's hand.

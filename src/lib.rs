@@ -43,6 +43,7 @@
 //! | `flusher` | room in the sockets that have a backlog; the end of those being closed | 1 |
 //! | `hub` | events from threads that must not send | 1 |
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
+//! | `http-fleet-<n>` | requests about the fleet, which may wait for the store | 4 |
 //! | `http-later` | answers that no handler waits for: orders' ends | 1 |
 //! | `http-large` | its visitor, who reads slowly | one per answer beyond 64 KiB, at most 16 |
 //! | `fleet` | an order's end of time, an agent's silence | 1 |
@@ -59,6 +60,7 @@
 //! | `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
 //! | `agent-feed` | events of this device, log lines, the next sample | 1, with a hub |
 //! | `agent-link` | its hub, or the next attempt to reach it; what there is to tell it | 1, with a hub |
+//! | `agent-spill` | the disk, while the agent ends | 1, with a hub |
 //! | `agent-journal`, `agent-files` | `journalctl`; what is appended to log files | 1 each, where they are told a hub |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!

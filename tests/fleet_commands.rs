@@ -1,5 +1,6 @@
 //! Commands: what is allowed, what is refused, and how everything that runs ends in time.
 
+mod common;
 #[path = "config/support.rs"]
 mod support;
 

@@ -51,6 +51,9 @@ use spool::{Run, Spool};
 /// To connect, and for each read and write of a TLS handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For writing down, at the end, what the hub does not have: a card takes its time.
+const SPILL_LIMIT: Duration = Duration::from_secs(2);
+
 /// What an agent works with.
 pub struct Rooms {
     pub hub: Arc<Hub>,
@@ -164,7 +167,7 @@ impl Agent {
         std::mem::replace(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner), Parts::Ended)
     }
 
-    /// Sends what there is, and writes down what the hub does not have for good; within `limit`.
+    /// Sends what there is, and writes down what the hub does not have for good; each within `limit`.
     pub fn stop(&self, limit: Duration) {
         let Parts::Running(running) = self.take_parts() else { return };
         let Running { feed, link, reading } = *running;
@@ -173,17 +176,30 @@ impl Agent {
         feed.join(limit);
         self.shared.stop();
         link.join(limit);
-        let mut spool = self.shared.spool();
-        let kept = spool.spill_all(clock::now());
-        for file in spool.take_unsynced() {
-            if let Err(error) = file.sync_data() {
-                log::error!("cannot sync the spool: {error}");
+        // A disk that hangs must not keep the daemon.
+        let (shared, cursor) = (Arc::clone(&self.shared), self.cursor.clone());
+        match Worker::spawn("agent-spill", move || spill(&shared, cursor.as_deref())) {
+            Ok(worker) => worker.join(SPILL_LIMIT.max(limit)),
+            Err(error) => {
+                log::debug!("no thread to write the spool: {error}");
+                spill(&self.shared, self.cursor.as_deref());
             }
         }
-        // Only now: what the journal had up to there is either at the hub or in a file.
-        if let (Some(file), Some(cursor), true) = (&self.cursor, self.shared.take_cursor(), kept) {
-            file.keep(&cursor);
+    }
+}
+
+/// Writes down what the hub does not have for good.
+fn spill(shared: &Shared, cursor: Option<&Cursor>) {
+    let mut spool = shared.spool();
+    let kept = spool.spill_all(clock::now());
+    for file in spool.take_unsynced() {
+        if let Err(error) = file.sync_data() {
+            log::error!("cannot sync the spool: {error}");
         }
+    }
+    // Only now: what the journal had up to there is either at the hub or in a file.
+    if let (Some(file), Some(cursor), true) = (cursor, shared.take_cursor(), kept) {
+        file.keep(&cursor);
     }
 }
 

@@ -189,8 +189,8 @@ impl Fleet {
     /// Ends every pending order and the thread, within `limit`. That agents go from here on is the hub's doing, and no
     /// news of them.
     pub fn stop(&self, limit: Duration) {
+        // Its thread notes when servers were last heard of, which may have to wait for the store.
         self.timer.stop();
-        self.note_seen();
         for done in self.pending.all() {
             done(OrderEnd::Gone);
         }

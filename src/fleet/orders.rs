@@ -78,8 +78,12 @@ impl Fleet {
             Ask::Order(order) => link.order(&errand.id, order, &errand.issuer, errand.timeout),
             Ask::Action(request) => link.action(&errand.id, request, &errand.issuer, errand.timeout),
         };
-        if !sent && let Some(done) = self.pending.take(&server_id, &errand.id) {
-            done(OrderEnd::NotConnected);
+        // At the end there is no thread any more that would end it.
+        let lost = (!sent).then_some(OrderEnd::NotConnected).or(self.timer.is_stopping().then_some(OrderEnd::Gone));
+        if let Some(end) = lost
+            && let Some(done) = self.pending.take(&server_id, &errand.id)
+        {
+            done(end);
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) fn run(fleet: &Weak<Fleet>, bell: &Receiver<()>) {
         let next = {
             let Some(fleet) = fleet.upgrade() else { return };
             if fleet.timer.is_stopping() {
-                return;
+                return fleet.note_seen();
             }
             *fleet.timer.lock() = None;
             let now = clock::now();

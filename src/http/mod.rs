@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tiny_http::{Method, Request, Server};
 
 use crate::alerts::Alerts;
@@ -29,6 +30,7 @@ use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::nodes::Nodes;
+use crate::rt::clock;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
@@ -39,6 +41,16 @@ use reply::Reply;
 /// Threads that answer requests. Each answer is a few microseconds of work, and its bytes fit into the private
 /// connection's buffers, so one more than the cores of a small Pi is enough.
 const HANDLERS: [&str; 4] = ["http-1", "http-2", "http-3", "http-4"];
+
+/// Threads that answer what may wait for the store. A disk that hangs holds these, and the pins go on.
+const FLEET_HANDLERS: [&str; 4] = ["http-fleet-1", "http-fleet-2", "http-fleet-3", "http-fleet-4"];
+
+/// Requests that may wait for one of those; one more is refused.
+const FLEET_QUEUE: usize = 64;
+
+/// How long they may: with the store's own limit it stays below `front.response_deadline`, so that who is told that
+/// there was no time can rely on it.
+const FLEET_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the server may take to answer our own probe before it counts as dead.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -65,9 +77,18 @@ pub struct Private {
     peers: Mutex<HashMap<u16, Peer>>,
     later: Arc<Later>,
     server: Server,
+    /// To those who may wait for the store; `None` is for their end.
+    fleet: Sender<Option<Box<Waiting>>>,
     stopping: AtomicBool,
     probing: AtomicBool,
     workers: Mutex<Vec<Worker>>,
+}
+
+/// A request that may have to wait for the store, and since when it waits for a thread.
+struct Waiting {
+    request: Request,
+    peer: Peer,
+    since: Instant,
 }
 
 /// Whom a connection to the private server is for.
@@ -109,11 +130,13 @@ impl Private {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let (fleet, waiting) = bounded(FLEET_QUEUE);
         let private = Arc::new(Private {
             address,
             peers: Mutex::default(),
             later: Later::start()?,
             server,
+            fleet,
             stopping: AtomicBool::new(false),
             probing: AtomicBool::new(false),
             workers: Mutex::default(),
@@ -122,6 +145,11 @@ impl Private {
         for name in HANDLERS {
             let (own, rooms) = (Arc::clone(&private), Arc::clone(&rooms));
             let worker = Worker::spawn(name, move || own.serve(&rooms))?;
+            private.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        }
+        for name in FLEET_HANDLERS {
+            let (own, rooms, waiting) = (Arc::clone(&private), Arc::clone(&rooms), waiting.clone());
+            let worker = Worker::spawn(name, move || own.serve_fleet(&rooms, &waiting))?;
             private.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         }
         Ok(private)
@@ -177,12 +205,15 @@ impl Private {
     pub fn stop(&self, limit: Duration) {
         self.stopping.store(true, Ordering::Release);
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        let until = clock::now() + limit;
         // Each call wakes one handler.
-        workers.iter().for_each(|_| self.server.unblock());
+        HANDLERS.iter().for_each(|_| self.server.unblock());
+        // Each wakes one of the others; where there is no room they are awake.
+        FLEET_HANDLERS.iter().for_each(|_| drop(self.fleet.try_send(None)));
         for worker in workers {
-            worker.join(limit);
+            worker.join(until.saturating_duration_since(clock::now()));
         }
-        self.later.stop(limit);
+        self.later.stop(until.saturating_duration_since(clock::now()));
     }
 
     fn serve(&self, rooms: &Rooms) {
@@ -190,11 +221,13 @@ impl Private {
             match self.server.recv() {
                 Ok(request) => {
                     let peer = request.remote_addr().and_then(|own| self.peers().get(&own.port()).cloned());
-                    if let Some(peer) = peer {
-                        answer(rooms, &self.later, request, peer);
-                        rooms.hub.combine();
-                    } else {
-                        let _ = request.respond(Reply::text(403, "This port is private.\n").response());
+                    match peer {
+                        Some(peer) if chatops::serves(request.url()) => self.put_off(rooms, request, peer),
+                        Some(peer) => {
+                            answer(rooms, &self.later, request, peer);
+                            rooms.hub.combine();
+                        }
+                        None => drop(request.respond(Reply::text(403, "This port is private.\n").response())),
                     }
                 }
                 Err(_) if self.stopping.load(Ordering::Acquire) => return,
@@ -206,9 +239,47 @@ impl Private {
         }
     }
 
+    /// Leaves a request to those who may wait for the store.
+    fn put_off(&self, rooms: &Rooms, request: Request, peer: Peer) {
+        let waiting = Box::new(Waiting { request, peer, since: clock::now() });
+        if let Err(error) = self.fleet.try_send(Some(waiting))
+            && let Some(waiting) = error.into_inner()
+        {
+            busy(rooms, waiting.request);
+        }
+    }
+
+    fn serve_fleet(&self, rooms: &Rooms, waiting: &Receiver<Option<Box<Waiting>>>) {
+        while let Ok(Some(next)) = waiting.recv() {
+            let Waiting { request, peer, since } = *next;
+            if self.stopping.load(Ordering::Acquire) {
+                // A request that is dropped answers 500 by itself.
+                return;
+            }
+            if clock::now().saturating_duration_since(since) > FLEET_WAIT {
+                busy(rooms, request);
+                continue;
+            }
+            answer(rooms, &self.later, request, peer);
+            rooms.hub.combine();
+        }
+    }
+
     fn peers(&self) -> MutexGuard<'_, HashMap<u16, Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses a request, since others wait for the store already.
+fn busy(rooms: &Rooms, request: Request) {
+    let reply = Reply::json(503, br#"{"detail":"the store is busy; try again"}"#.to_vec()).with("Retry-After", "1");
+    let origin = origin(rooms, &request);
+    let _ = request.respond(reply.for_origin(origin).response());
+}
+
+/// The listed origin of the page that asks, if it is one.
+fn origin(rooms: &Rooms, request: &Request) -> Option<String> {
+    header(request, "Origin").filter(|origin| (rooms.listed_origin)(origin))
 }
 
 /// A request as handlers see it.
@@ -241,7 +312,7 @@ impl Asked {
 
 /// Answers one request. A handler that panics answers 500 and takes nobody with it.
 fn answer(rooms: &Rooms, later: &Arc<Later>, mut request: Request, peer: Peer) {
-    let origin = header(&request, "Origin").filter(|origin| (rooms.listed_origin)(origin));
+    let origin = origin(rooms, &request);
     if let Some(origin) = &origin
         && *request.method() == Method::Options
         && header(&request, "Access-Control-Request-Method").is_some()

@@ -70,6 +70,8 @@ struct Pending {
     servers: BTreeMap<String, Option<AgentInfo>>,
     /// By the name they are seen under.
     hosts: BTreeMap<String, Option<Host>>,
+    /// How this device is.
+    own: Option<NodeStatus>,
 }
 
 impl Nodes {
@@ -132,13 +134,10 @@ impl Nodes {
         self.ring();
     }
 
-    /// This device says of itself how it is; the event of it is not made here.
+    /// This device says of itself how it is; the event of it is not made here. Never waits.
     pub fn own_status(&self, status: NodeStatus) {
-        let _turn = self.turn();
-        let own = self.table().nodes.get(&OWN).cloned();
-        if let Some(own) = own {
-            self.change_anyhow(Changes::node(Node { status, ..own }));
-        }
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).own = Some(status);
+        self.ring();
     }
 
     /// Ends the thread, within `limit`.
@@ -154,6 +153,13 @@ impl Nodes {
         let mut budget = Budget { left: WRITES_AT_ONCE, at: clock::now() };
         while rung.recv().is_ok() {
             let facts = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            if let Some(status) = facts.own {
+                let _turn = self.turn();
+                let own = self.table().nodes.get(&OWN).cloned();
+                if let Some(own) = own {
+                    self.change_anyhow(Changes::node(Node { status, ..own }));
+                }
+            }
             for (id, agent) in facts.servers {
                 let mut sightings = self.turn();
                 let own = self.own_server.get() == Some(&id);

@@ -50,6 +50,11 @@ impl Thread {
         Some(self.chores.flush_after.map_or(at, |after| at.max(after)))
     }
 
+    /// Whether the last batch was kept from the database by another process.
+    pub(super) fn is_flush_kept_out(&self) -> bool {
+        !self.chores.batch_failed && self.chores.flush_after.is_some()
+    }
+
     /// Writes what waits.
     pub(super) fn flush(&mut self) {
         while self.writable && self.flush_share() {

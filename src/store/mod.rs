@@ -82,6 +82,9 @@ pub use write::{WRITE_LIMIT, WRITES};
 /// Uses of keys within this time are written together.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// What those who are told of what was kept have at the end in any case.
+const NEWS_LIMIT: Duration = Duration::from_millis(50);
+
 /// How long a reading waits for another one.
 pub const READ_LIMIT: Duration = Duration::from_secs(5);
 
@@ -199,15 +202,18 @@ impl Store {
         Ok(outcome?)
     }
 
-    /// Writes what waits, closes the database and tells who wants to know, each within `limit`.
+    /// Writes what waits, closes the database and tells who wants to know, within `limit` but for a moment.
     pub fn stop(&self, limit: Duration) {
+        let until = clock::now() + limit;
+        // The thread ends by itself before it is given up.
+        let _ = self.shared.stop_by.set(until.checked_sub(limit / 4).unwrap_or(until));
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.bell.ring();
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             worker.join(limit);
         }
-        self.shared.news.stop(limit);
+        self.shared.news.stop(until.saturating_duration_since(clock::now()).max(NEWS_LIMIT));
     }
 }
 

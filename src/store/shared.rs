@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -22,6 +23,8 @@ pub struct Shared {
     well: Health,
     health: Mutex<Health>,
     pub stopping: AtomicBool,
+    /// Until when it is tried, at the end, to write what another process keeps from the database.
+    pub stop_by: OnceLock<Instant>,
     /// The database was closed.
     pub closed: AtomicBool,
     /// A key was used.
@@ -46,6 +49,7 @@ impl Shared {
             health: Mutex::new(well.clone()),
             well,
             stopping: AtomicBool::new(false),
+            stop_by: OnceLock::new(),
             closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
             bell: Bell::new().map_err(none)?,

@@ -110,6 +110,11 @@ impl Thread {
             if stopping {
                 self.flush();
                 self.note_uses();
+                let until = self.shared.stop_by.get().copied().unwrap_or_else(clock::now);
+                // Another process need only let go of the database in time.
+                if self.is_kept_out() && clock::now() < until && self.watch.wait(Some(AGAIN)).is_ok() {
+                    continue;
+                }
                 self.shared.close();
                 return;
             }
@@ -148,6 +153,12 @@ impl Thread {
                 }
             }
         }
+    }
+
+    /// Whether something waits that another process keeps from the database.
+    fn is_kept_out(&self) -> bool {
+        let well = self.writable && self.retry_at.is_none();
+        well && (self.delayed.is_some() || self.write_at.is_some() || self.is_flush_kept_out())
     }
 
     /// When there is something to do that nobody rings for.

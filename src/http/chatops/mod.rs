@@ -60,9 +60,7 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
 fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
     let (gate, accounts) = (&rooms.gate, rooms.store.accounts());
     let Some(shown) = asked.shown.key() else {
-        // Users are made to be asked for.
-        let open = gate.is_open() && !(gate.is_undecided() && accounts.guarded());
-        return if open { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
+        return if is_open(rooms) { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
     };
     let peer = asked.peer.ip();
     let known = || match accounts.bearer(TokenKind::Access, shown) {
@@ -88,6 +86,12 @@ fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
         Err(Refused::Wrong) => Err(unknown()),
         Err(Refused::Slowed(wait)) => Err(slowed(&Refused::wait_text(wait), wait)),
     }
+}
+
+/// Whether anybody may come in without showing anything.
+fn is_open(rooms: &Rooms) -> bool {
+    // Users are made to be asked for.
+    rooms.gate.is_open() && !(rooms.gate.is_undecided() && rooms.store.accounts().guarded())
 }
 
 /// The 429 of who has to wait.
