@@ -97,12 +97,28 @@ fn a_user_logs_in_with_address_or_name_by_form_or_json() {
         let body = format!("username={name}&password=correct+horse");
         daemon.http("POST", "/api/v1/auth/login", &[FORM], &body)
     };
-    for answer in [log_in(&daemon, "ann", PASSWORD), form("Ann%40Example.org"), form("ANN")] {
+    // As a browser's FormData sends it.
+    let kind = ("Content-Type", "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxk");
+    let part = |name: &str, value: &str| {
+        format!(
+            "------WebKitFormBoundary7MA4YWxk\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        )
+    };
+    let parts = format!("{}{}", part("username", "ann"), part("password", PASSWORD));
+    let multipart = |body: &str| daemon.http("POST", "/api/v1/auth/login", &[kind], body);
+    let by_parts = multipart(&format!("{parts}------WebKitFormBoundary7MA4YWxk--\r\n"));
+    for answer in [log_in(&daemon, "ann", PASSWORD), form("Ann%40Example.org"), form("ANN"), by_parts] {
         let body = answer.json();
         assert_eq!((answer.status, &body["token_type"]), (200, &json!("bearer")), "{body}");
         assert_eq!((&body["expires_in"], &body["user"]["role"]), (&json!(1800), &json!("admin")), "{body}");
         assert_eq!((&body["user"]["email"], &body["user"]["is_active"]), (&json!("ann@example.org"), &json!(true)));
         until_me(&daemon, body["access_token"].as_str().expect("a token"), 200);
+    }
+    // All that is missing is named at once.
+    for answer in [multipart("no parts at all"), daemon.http("POST", "/api/v1/auth/login", &[FORM], "")] {
+        let missing: Vec<_> = answer.json()["detail"].as_array().into_iter().flatten().cloned().collect();
+        let missing: Vec<_> = missing.iter().map(|fault| fault["loc"][1].as_str()).collect();
+        assert_eq!((answer.status, missing), (422, vec![Some("username"), Some("password")]), "{}", answer.body);
     }
     let (access, fresh) = tokens(&daemon, "ann");
     assert_eq!(with(&daemon, "GET", "/auth/profile", &access, "").json()["username"], "ann");
@@ -293,6 +309,8 @@ fn the_first_user_closes_the_fleet_that_nobody_decided_about() {
     while daemon.get("/api/v1/api-keys").status != 401 {
         assert!(begun.elapsed() < LIMIT, "the fleet stays open");
     }
+    let sample = daemon.http("POST", "/api/v1/metrics", &[JSON], r#"{"cpu_percent":1}"#);
+    assert_eq!((sample.status, &sample.json()["detail"]), (401, &json!("Not authenticated")));
     // The pins' dialects know keys only, and there is none.
     assert_eq!(daemon.get("/pins").status, 200);
     let (access, _) = tokens(&daemon, "ann");

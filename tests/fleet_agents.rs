@@ -100,7 +100,14 @@ fn a_client_by_the_documentation_and_one_by_the_code_are_served_side_by_side() {
     code.send(&failed.to_string());
     let answer = asked.join().expect("an answer");
     assert_eq!(answer.status, 500);
-    assert_eq!(answer.json()["detail"], "Failed to control container: Docker not available");
+    assert_eq!(answer.json()["detail"], "Docker not available");
+    // What was done to containers is in the server's log, and on the pages that watch it.
+    let told = |id: &str| -> Vec<Value> { hub.get(&format!("/logs/{id}")).as_array().cloned().unwrap_or_default() };
+    let line = |entry: &Value| (entry["level"].clone(), entry["source"].clone(), entry["message"].clone());
+    let lines: Vec<_> = told(&by_paper).iter().map(line).collect();
+    assert_eq!(lines, [(json!("info"), json!("system"), json!("Container web started"))]);
+    let lines: Vec<_> = told(&by_code).iter().map(line).collect();
+    assert_eq!(lines, [(json!("error"), json!("system"), json!("Failed to stop container web: Docker not available"))]);
 
     assert_eq!(code.ask(r#"{"type":"ping"}"#), json!({"type": "pong"}));
     assert_eq!(paper.ask(r#"{"type":"ping"}"#), json!({"type": "pong"}));

@@ -111,6 +111,17 @@ impl Fleet {
         Some(sample)
     }
 
+    /// Publishes and keeps a line of the hub's own about a server; it says nothing of whether its agent is there.
+    pub fn note(&self, server_id: &str, line: LogLine) {
+        let Some(entry) = self.entry(server_id) else { return };
+        let state = entry.lock();
+        if !state.removed {
+            self.log(&entry.id, &state, line, None);
+        }
+        drop(state);
+        self.hub.combine();
+    }
+
     fn log(&self, id: &Arc<str>, state: &State, line: LogLine, stamp: Option<Stamp>) {
         let now = clock::wall();
         let entry = Arc::new(LogEntry {

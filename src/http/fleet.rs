@@ -13,9 +13,7 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     }
     match asked.path.as_str() {
         "/health" => health(rooms),
-        "/ready" => {
-            Reply::json(200, format!("{{\"status\":\"ready\",\"timestamp\":\"{}\",\"services\":{{}}}}", now()).into())
-        }
+        "/ready" => ready(rooms),
         _ if asked.accepts_html => Reply::file("text/html; charset=utf-8", crate::web::PAGE),
         _ => banner(rooms),
     }
@@ -40,6 +38,13 @@ fn health(rooms: &Rooms) -> Reply {
         "gpio": {"backend": backend.name, "simulated": backend.simulated, "reason": backend.why},
         "store": {"state": state, "reason": reason},
     });
+    Reply::json(200, body.to_string().into())
+}
+
+/// Ready also where the store is not healthy: the daemon serves on from memory.
+fn ready(rooms: &Rooms) -> Reply {
+    let database = if matches!(rooms.store.health(), Health::Degraded(_)) { "unhealthy" } else { "healthy" };
+    let body = serde_json::json!({"status": "ready", "timestamp": now(), "services": {"database": database}});
     Reply::json(200, body.to_string().into())
 }
 

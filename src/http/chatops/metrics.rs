@@ -6,7 +6,7 @@ use tiny_http::Method;
 
 use super::super::{Asked, Reply, Rooms};
 use super::desk::Desk;
-use super::{detail, invalid, not_found, not_stored, only, told, who};
+use super::{detail, invalid, is_open, not_found, not_stored, only, told, who};
 use crate::auth::Principal;
 use crate::fleet::Taken;
 use crate::rt::clock;
@@ -38,7 +38,7 @@ pub fn answer(rooms: &Rooms, asked: &Asked, rest: &[&str]) -> Reply {
 /// A sample by HTTP, of an agent by its key or of whoever may change the server. It says that the machine is alive, and
 /// not that there is an agent to be asked for anything.
 fn take(rooms: &Rooms, asked: &Asked, id: Option<&str>) -> Result<Reply, Reply> {
-    if asked.shown.key().is_none() && !rooms.gate.is_open() {
+    if asked.shown.key().is_none() && !is_open(rooms) {
         return Err(detail(401, "Not authenticated").with("WWW-Authenticate", "Bearer"));
     }
     let who = who(rooms, asked)?;

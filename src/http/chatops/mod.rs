@@ -60,9 +60,7 @@ pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
 fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
     let (gate, accounts) = (&rooms.gate, rooms.store.accounts());
     let Some(shown) = asked.shown.key() else {
-        // Users are made to be asked for.
-        let open = gate.is_open() && !(gate.is_undecided() && accounts.guarded());
-        return if open { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
+        return if is_open(rooms) { Ok(Principal::Operator { key: None, rights: None }) } else { Err(unknown()) };
     };
     let peer = asked.peer.ip();
     let known = || match accounts.bearer(TokenKind::Access, shown) {
@@ -90,6 +88,12 @@ fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
     }
 }
 
+/// Whether anybody may come in without showing anything.
+fn is_open(rooms: &Rooms) -> bool {
+    // Users are made to be asked for.
+    rooms.gate.is_open() && !(rooms.gate.is_undecided() && rooms.store.accounts().guarded())
+}
+
 /// The 429 of who has to wait.
 fn slowed(text: &str, wait: Duration) -> Reply {
     detail(429, text).with("Retry-After", Refused::wait_seconds(wait).to_string())
@@ -105,7 +109,10 @@ fn within_scope(asked: &Asked, who: Principal) -> Result<Principal, Reply> {
     let allowed = match path.split('/').next().unwrap_or_default() {
         "commands" => who.verb(Verb::Command),
         "docker" => who.verb(Verb::Docker),
-        "servers" if asked.method == Method::Get => who.verb(Verb::Command).or_else(|_| who.verb(Verb::Docker)),
+        // What happened on it is more than where to find it.
+        "servers" if asked.method == Method::Get && path.trim_end_matches('/').split('/').count() <= 2 => {
+            who.verb(Verb::Command).or_else(|_| who.verb(Verb::Docker))
+        }
         _ => who.verb(Verb::Admin),
     };
     allowed.map(|()| who).map_err(|lacks| detail(403, &lacks.to_string()))

@@ -16,13 +16,16 @@ use super::{detail, invalid, not_found, not_stored, only, told};
 use crate::fleet::{Errand, Fleet, OrderEnd};
 use crate::rt::clock;
 use crate::store::Store;
-use crate::types::fleet::{AuditEntry, AuditPhase, ContainerAction, Order, Outcome, Server};
+use crate::types::fleet::{
+    AuditEntry, AuditPhase, ContainerAction, LogLevel, LogLine, LogSource, Order, Outcome, Server,
+};
 use crate::wire::chatops::rest::{self, CommandReply, Query};
 
 /// How much longer than an order its visitor waits: the fleet ends it, and not the front door.
 const MARGIN: Duration = Duration::from_secs(15);
 
 const NOT_CONNECTED: &str = "Agent not connected. Please ensure the agent is running and connected.";
+const UNEXPECTED: &str = "Unexpected response from agent";
 const GONE: &str = "The agent's connection ended before it answered; whether the order was carried out is not known.";
 const UNSUPPORTED: &str = "The agent is of another program and knows no requests to its device.";
 
@@ -75,18 +78,38 @@ fn act(desk: &Desk, id: &str, container: &str, action: ContainerAction) -> Resul
     let timeout = limits.order_timeout + Duration::from_secs(grace.unwrap_or_default().into());
     let timeout = timeout.min(limits.order_timeout_max);
     let what = format!("{} container {container_id} on '{}'", action.as_str(), server.name);
-    let order = Order::Container { action, container_id, timeout: grace };
-    Ok(order_of(desk, &server, what, order, timeout, move |_, outcome| match outcome {
-        Outcome::Container { .. } => {
-            let done = match action {
-                ContainerAction::Start => "Container started successfully",
-                ContainerAction::Stop => "Container stopped successfully",
-                ContainerAction::Restart => "Container restarted successfully",
-            };
-            told(200, |out| rest::status(out, "success", done))
+    let order = Order::Container { action, container_id: container_id.clone(), timeout: grace };
+    let (fleet, server_id) = (Arc::clone(&desk.rooms.fleet), server.id.clone());
+    Ok(order_of(desk, &server, what, order, timeout, move |_, outcome| {
+        fleet.note(&server_id, acted(action, &container_id, outcome));
+        match outcome {
+            Outcome::Container { .. } => {
+                let done = format!("Container {} successfully", done(action));
+                told(200, |out| rest::status(out, "success", &done))
+            }
+            other => failed(other),
         }
-        other => failed("Failed to control container", other),
     }))
+}
+
+fn done(action: ContainerAction) -> &'static str {
+    match action {
+        ContainerAction::Start => "started",
+        ContainerAction::Stop => "stopped",
+        ContainerAction::Restart => "restarted",
+    }
+}
+
+/// What was done to a container, for its server's log, as in ChatOps.
+fn acted(action: ContainerAction, container: &str, outcome: &Outcome) -> LogLine {
+    let failed = |level, why: &str| (level, format!("Failed to {} container {container}: {why}", action.as_str()));
+    let (level, message) = match outcome {
+        Outcome::Container { .. } => (LogLevel::Info, format!("Container {container} {}", done(action))),
+        Outcome::Denied { message } => failed(LogLevel::Warning, &format!("denied: {message}")),
+        Outcome::Failed { message } => failed(LogLevel::Error, message),
+        _ => failed(LogLevel::Error, UNEXPECTED),
+    };
+    LogLine { level, message, at: None, source: Some(LogSource::System), component: Some("docker".to_owned()) }
 }
 
 fn container_logs(desk: &Desk, id: &str, container: &str) -> Result<Reply, Reply> {
@@ -99,7 +122,7 @@ fn container_logs(desk: &Desk, id: &str, container: &str) -> Result<Reply, Reply
     let order = Order::ContainerLogs { container_id, tail };
     Ok(order_of(desk, &server, what, order, timeout, |_, outcome| match outcome {
         Outcome::ContainerLogs { lines, .. } => told(200, |out| rest::container_logs(out, lines)),
-        other => failed("Failed to get container logs", other),
+        other => failed(other),
     }))
 }
 
@@ -111,13 +134,25 @@ pub fn action(desk: &Desk, id: &str) -> Result<Reply, Reply> {
     let timeout = timeout.unwrap_or(limits.order_timeout);
     let request = rest::action(&desk.asked.body).map_err(invalid)?;
     desk.may_change()?;
+    may_act(desk, &request)?;
     let what = format!("action on '{}': {request}", server.name);
     let start = move |fleet: &Fleet, errand: &Errand, done| fleet.action(&server.id, errand, &request, done);
     Ok(order(desk, what, timeout, start, |_, end| match end {
         OrderEnd::Response(json) => Reply::json(200, json.as_bytes().to_vec()),
-        OrderEnd::Outcome(outcome) => failed("Failed to execute action", outcome),
+        OrderEnd::Outcome(outcome) => failed(outcome),
         _ => unanswered("Failed to execute action", end),
     }))
+}
+
+/// A key's scopes bind it here as everywhere else. Which pins a request means, its device says: it takes all of them, but
+/// for readings that touch none.
+///
+/// # Errors
+/// The 403, which names the scope that is missing.
+fn may_act(desk: &Desk, request: &str) -> Result<(), Reply> {
+    let Some(rights) = desk.who.rights() else { return Ok(()) };
+    let reading = desk.rooms.desk.read(request.as_bytes()).is_ok_and(|request| request.call.is_telemetry());
+    if reading { Ok(()) } else { rights.all_pins().map_err(|lacks| detail(403, &lacks.to_string())) }
 }
 
 /// An id or a name, as Docker writes them: it becomes a part of a path at the agent.
@@ -217,7 +252,7 @@ fn result(end: &OrderEnd) -> String {
 
 fn ran(id: &str, command: &str, begun: Instant, outcome: &Outcome) -> Reply {
     let Outcome::Command { output, truncated, exit_code, duration_ms } = outcome else {
-        return failed("Failed to execute command", outcome);
+        return failed(outcome);
     };
     let reply = CommandReply {
         command_id: id,
@@ -232,11 +267,11 @@ fn ran(id: &str, command: &str, begun: Instant, outcome: &Outcome) -> Reply {
 }
 
 /// What the agent could not do, or may not.
-fn failed(what: &str, outcome: &Outcome) -> Reply {
+fn failed(outcome: &Outcome) -> Reply {
     match outcome {
         Outcome::Denied { message } => told(403, |out| rest::denied(out, message)),
-        Outcome::Failed { message } => detail(500, &format!("{what}: {message}")),
-        _ => detail(500, "Unexpected response from agent"),
+        Outcome::Failed { message } => detail(500, message),
+        _ => detail(500, UNEXPECTED),
     }
 }
 
@@ -248,6 +283,6 @@ fn unanswered(what: &str, end: &OrderEnd) -> Reply {
         OrderEnd::Full(limit) => detail(503, limit).with("Retry-After", "1"),
         OrderEnd::Unsupported => detail(501, UNSUPPORTED),
         OrderEnd::NotConnected => detail(503, NOT_CONNECTED),
-        OrderEnd::Outcome(_) | OrderEnd::Response(_) => detail(500, "Unexpected response from agent"),
+        OrderEnd::Outcome(_) | OrderEnd::Response(_) => detail(500, UNEXPECTED),
     }
 }

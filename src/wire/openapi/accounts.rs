@@ -26,7 +26,7 @@ pub const ROUTES: &[Route] = &[
     Route::post("/api/v1/auth/login", "login", "Log in")
         .about(
             "With the e-mail address or the user name. Each failure makes the next answer to this \
-            address slower.",
+            address slower. A form may come in parts, as FormData sends it.",
         )
         .open()
         .body(&[form(model(&LOGIN_FORM)), json(model(&LOGIN_JSON))])

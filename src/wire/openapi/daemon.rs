@@ -88,6 +88,10 @@ pub const READY: Model = Model {
     schema: object(&[
         always("status", words(&["ready"])),
         always("timestamp", TIME),
-        always("services", open_object(&[]).about("Nothing yet; other systems list theirs here")),
+        always(
+            "services",
+            object(&[always("database", words(&["healthy", "unhealthy"]))])
+                .about("`unhealthy`: the store cannot be read or written, and the daemon goes on from memory"),
+        ),
     ]),
 };

@@ -1,5 +1,7 @@
 //! What clients send of users: registration, login, passwords.
 
+use std::borrow::Cow;
+
 use super::super::limit;
 use super::invalid::{Body, Invalid, Item};
 use crate::types::fleet::Secret;
@@ -82,17 +84,42 @@ pub fn login_json(body: &[u8]) -> Result<Login, Invalid> {
     body.finish(name.zip(password).map(|(name, password)| Login { name, password }))
 }
 
-/// Reads a login as a web page's form sends it.
+/// Reads a login as a web page's form sends it, URL-encoded or in parts.
 ///
 /// # Errors
 /// The 422.
 pub fn login_form(body: &[u8]) -> Result<Login, Invalid> {
-    let member = |name: &str| form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value);
-    let within = |value: &str, max: usize| !value.is_empty() && value.chars().count() <= max;
-    let missing = |name| Invalid::one(Item::new("body", name, "missing", "Field required"));
-    let name = member("username").filter(|name| within(name, NAME)).ok_or_else(|| missing("username"))?;
-    let password = member("password").filter(|text| within(text, PASSWORD_MAX)).ok_or_else(|| missing("password"))?;
-    Ok(Login { name: name.into_owned(), password: Secret(password.into_owned()) })
+    // No form has a member whose name begins so; each part has a line that does before it.
+    let parts = if body.starts_with(b"--") { Some(parts(body)) } else { None };
+    let member = |name: &str, max: usize| {
+        let value = match &parts {
+            Some(parts) => parts.iter().find(|(key, _)| *key == name).map(|(_, value)| Cow::Borrowed(*value)),
+            None => form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value),
+        };
+        value.filter(|value| !value.is_empty() && value.chars().count() <= max).map(Cow::into_owned)
+    };
+    match (member("username", NAME), member("password", PASSWORD_MAX)) {
+        (Some(name), Some(password)) => Ok(Login { name, password: Secret(password) }),
+        (name, password) => Err(Invalid::missing(
+            [("username", name.is_none()), ("password", password.is_none())]
+                .into_iter()
+                .filter_map(|(member, is_missing)| is_missing.then_some(member)),
+        )),
+    }
+}
+
+/// The names and values of a `multipart/form-data` body, whose first line is the one between its parts.
+fn parts(body: &[u8]) -> Vec<(&str, &str)> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let Some((between, _)) = text.split_once("\r\n") else { return Vec::new() };
+    text.split(between).filter_map(one_part).collect()
+}
+
+/// `\r\n`, headers, an empty line, the value, `\r\n`.
+fn one_part(part: &str) -> Option<(&str, &str)> {
+    let (headers, value) = part.split_once("\r\n\r\n")?;
+    let (_, after) = headers.split_once("; name=\"")?;
+    Some((after.split_once('"')?.0, value.strip_suffix("\r\n")?))
 }
 
 /// Reads `POST /auth/refresh`: the refresh token.

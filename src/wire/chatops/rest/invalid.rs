@@ -68,6 +68,11 @@ impl Invalid {
         Invalid(vec![item])
     }
 
+    /// Members that have to be there; at least one.
+    pub(super) fn missing(members: impl Iterator<Item = &'static str>) -> Invalid {
+        Invalid(members.map(|name| Item::new("body", name, "missing", "Field required")).collect())
+    }
+
     /// A fault of a sample.
     pub(super) fn fault(fault: &Fault) -> Invalid {
         Invalid::one(Item::new("body", &fault.member, "value_error", format!("Value error, {}", fault.what)))
