@@ -115,7 +115,7 @@ impl Fleet {
         if there >= self.limits.servers {
             return Err(FleetError::Full(there));
         }
-        let now = clock::wall();
+        let now = clock::wall_millis();
         let server = Server {
             id: crate::rt::random::uuid()?,
             owner,
@@ -171,7 +171,7 @@ impl Fleet {
         let mut profile = Profile { name: name.clone(), host, port, metadata };
         change(&mut profile);
         let Profile { name: new, host, port, metadata } = profile;
-        let after = Server { name: new, host, port, metadata, updated_at: clock::wall(), ..before };
+        let after = Server { name: new, host, port, metadata, updated_at: clock::wall_millis(), ..before };
         self.store.change_server(entry.number, &after)?;
         let server = {
             let mut state = entry.lock();
