@@ -18,7 +18,9 @@ const PASSWORD: &str = "a password for tests";
 fn key(hub: &Hub, scopes: &[&str]) -> String {
     let mut command = pinwire();
     command.args(["key", "add", "--name", "panel", "--state-dir"]).arg(hub.database().parent().expect("a directory"));
-    scopes.iter().for_each(|scope| drop(command.args(["--scope", scope])));
+    for scope in scopes {
+        command.args(["--scope", scope]);
+    }
     let made = run(&mut command);
     assert!(made.status.success(), "{made:?}");
     let key = String::from_utf8(made.stdout).expect("text").trim().to_owned();

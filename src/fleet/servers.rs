@@ -135,7 +135,7 @@ impl Fleet {
         if there + adding.others >= self.limits.servers {
             return Err(FleetError::Full(self.limits.servers));
         }
-        let now = clock::wall();
+        let now = clock::wall_millis();
         let server = Server {
             id: crate::rt::random::uuid()?,
             owner,
@@ -191,7 +191,7 @@ impl Fleet {
         let mut profile = Profile { name: name.clone(), host, port, metadata };
         change(&mut profile);
         let Profile { name: new, host, port, metadata } = profile;
-        let after = Server { name: new, host, port, metadata, updated_at: clock::wall(), ..before };
+        let after = Server { name: new, host, port, metadata, updated_at: clock::wall_millis(), ..before };
         self.store.change_server(entry.number, &after)?;
         let server = {
             let mut state = entry.lock();

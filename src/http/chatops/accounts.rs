@@ -86,7 +86,7 @@ impl Desk<'_> {
             is_active: true,
             // Owns what it adds, and nothing else; who looks on only is added by an administrator.
             role: Role::Operator,
-            created_at: clock::wall(),
+            created_at: clock::wall_millis(),
         };
         let account = Account { user, password: hash.into(), generation: 1 };
         self.rooms.store.add_user(account.clone()).map_err(|why| match why {
