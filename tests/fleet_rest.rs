@@ -281,3 +281,12 @@ fn orders_are_in_the_audit_before_and_after() {
     let after = ("after".to_owned(), "operator".to_owned(), what, Some("exit code 3".to_owned()));
     assert_eq!(rows(), [before, after]);
 }
+
+#[test]
+fn no_more_servers_are_made_than_there_may_be_also_by_many_at_once() {
+    let hub = Hub::start("[hub]\nservers = 3\nown_server = false\n");
+    let askers: Vec<_> = (0..20).map(|n| hub.order("/servers", &json!({"name": format!("s{n}")}))).collect();
+    let made = askers.into_iter().map(|asker| asker.join().expect("an answer").status);
+    assert_eq!(made.filter(|status| *status == 201).count(), 3);
+    assert_eq!(hub.get("/servers").as_array().map(Vec::len), Some(3));
+}
