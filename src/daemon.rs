@@ -3,6 +3,7 @@
 //! what the store still has to, end.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -209,7 +210,6 @@ impl Daemon {
             http: Arc::clone(&http),
             tls: tls.clone(),
         };
-        let door = Door::new(&config.front, &config.session, rooms);
         let docker = Arc::new(Docker::new(&config.docker));
         let own_program = Path::new(run::OWN_PROGRAM);
         let orders = Orders::start(&config.commands, Arc::clone(&docker), Arc::clone(&store), own_program);
@@ -224,20 +224,16 @@ impl Daemon {
             node_id: config.node_id.clone(),
         });
         let agent = agent.map_err(StartError::new)?;
+        // It counts what is open by now.
+        let door = Door::new(&config.front, &config.session, descriptors_for_later(config), rooms);
         // The status is in place before anybody can ask for it.
         announce(&hub, &node_id, NodeStatus::Ready);
         let safe = Arc::downgrade(&desk);
         worker::on_crash(move || safe.upgrade().is_none_or(|desk| desk.gpio.make_safe("a thread has crashed")));
         // The lines are taken last: whatever could not be had by now has ended the start.
         desk.gpio.start().map_err(StartError::new)?;
-        let listeners = sockets.into_iter().map(|socket| Listener::open(socket, Arc::clone(&door)));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(|error| {
-            desk.gpio.seal("the start failed");
-            StartError::new(error)
-        })?;
-        if let Some(agent) = &agent {
-            agent.start().map_err(StartError::new)?;
-        }
+        let opened = open(sockets, &door, agent.as_ref()).inspect_err(|_| desk.gpio.seal("the start failed"));
+        let listeners = opened.map_err(StartError::new)?;
         let own = own_server(config, &fleet, &nodes, |server| OwnServerRooms {
             fleet: Arc::clone(&fleet),
             desk: Arc::clone(&desk),
@@ -333,6 +329,32 @@ impl Daemon {
 /// For a step of the shutdown that should be immediate: no longer than `until`, but for a moment.
 fn step(until: Instant) -> Duration {
     until.saturating_duration_since(clock::now()).clamp(MOMENT, STEP)
+}
+
+/// Lets visitors in, and the agent out.
+fn open(sockets: Vec<TcpListener>, door: &Arc<Door>, agent: Option<&Agent>) -> std::io::Result<Vec<Listener>> {
+    let listeners = sockets.into_iter().map(|socket| Listener::open(socket, Arc::clone(door)));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    agent.map(Agent::start).transpose()?;
+    Ok(listeners)
+}
+
+/// Descriptors that rooms behind the door may come to need, all at once, besides those that are open when it opens.
+fn descriptors_for_later(config: &Config) -> usize {
+    let Config { agent, mdns, commands, docker, alerts, .. } = config;
+    let count = |wanted: bool, descriptors: usize| if wanted { descriptors } else { 0 };
+    // Its sockets, and a look at the kernel's neighbours.
+    count(mdns.announce || mdns.discover, 12)
+        // The connection and the look-up of its name, the spool's files, the logs' and those they are replaced by.
+        + count(agent.hub.is_some(), 8 + agent.log_files.len() + 1)
+        // Its pipes, and what starting it takes.
+        + count(agent.hub.is_some() && agent.journal, 6)
+        // A keeper's socket and pipe, and what starting it takes.
+        + count(commands.enabled(), 8 * commands.max_running)
+        // One for an order, one for a sample.
+        + count(docker.enabled, 2)
+        + count(alerts.webhook.is_some(), 4)
+        + count(alerts.command.is_some(), 8)
 }
 
 /// On a first start, where that is wanted, a key comes into being without anybody's hand.

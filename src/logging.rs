@@ -1,6 +1,7 @@
 //! Where log lines go: to stderr through simplelog, and the more serious ones to the hub as well, where they
 //! are `system.log.created` events.
 
+use std::io::Stderr;
 use std::sync::Arc;
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -10,6 +11,7 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::rt::clock;
 use crate::types::event::{Body, Event};
+use crate::types::plain::plain;
 
 /// Starts logging. Called once; a second call (in a test) changes nothing.
 pub fn start(config: &Config, hub: &Arc<Hub>) {
@@ -21,11 +23,47 @@ pub fn start(config: &Config, hub: &Arc<Hub>) {
         .add_filter_ignore_str(FRAMES)
         .build();
     let events = ToHub { level: config.log_events, hub: Arc::clone(hub) };
-    let _ = CombinedLogger::init(vec![WriteLogger::new(config.log_level, lines, std::io::stderr()), Box::new(events)]);
+    let to_stderr = WriteLogger::new(config.log_level, lines, std::io::stderr());
+    let _ = CombinedLogger::init(vec![Box::new(OneLine(to_stderr)), Box::new(events)]);
 }
 
 /// tungstenite writes whole messages to its log, keys included; nobody may read those there.
 const FRAMES: &str = "tungstenite::";
+
+/// A record is one line, whatever somebody has called a server: names, and what others say, stand in many.
+struct OneLine(Box<WriteLogger<Stderr>>);
+
+impl Log for OneLine {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            let text = record.args().to_string();
+            let metadata = record.metadata().clone();
+            self.0.log(&Record::builder().metadata(metadata).args(format_args!("{}", plain(&text))).build());
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+impl SharedLogger for OneLine {
+    fn level(&self) -> LevelFilter {
+        self.0.level()
+    }
+
+    fn config(&self) -> Option<&simplelog::Config> {
+        self.0.config()
+    }
+
+    fn as_log(self: Box<Self>) -> Box<dyn Log> {
+        self
+    }
+}
 
 /// Posts records to the hub; never waits, and a full hub drops them (counted there).
 struct ToHub {

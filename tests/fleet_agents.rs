@@ -207,6 +207,22 @@ fn nonsense_is_named_and_too_much_of_it_closes() {
 }
 
 #[test]
+fn chatops_own_agent_is_not_lost_over_a_sample_that_makes_no_sense() {
+    let hub = Hub::start("");
+    let id = hub.server("go");
+    let mut agent = hub.socket(&[("User-Agent", "Go-http-client/1.1")]);
+    assert_eq!(agent.ask(&json!({"type": "auth", "api_key": hub.agent_key(&id)}).to_string())["type"], "auth_success");
+    let mut sample = nested(&id, 5.0);
+    sample["data"]["memory"]["used_gb"] = json!(-0.1);
+    // Without the acknowledgement it would tear the connection down, and come back with the same.
+    assert_eq!(agent.ask(&sample.to_string())["message"], "Invalid message format");
+    assert_eq!(agent.json(), json!({"type": "metrics_received", "status": "ok"}));
+    assert_eq!(agent.ask("[]")["message"], "Invalid message format");
+    assert_eq!(agent.ask(r#"{"type":"ping"}"#)["type"], "pong");
+    assert_eq!(hub.rest("GET", &format!("/metrics/{id}"), &Value::Null).status, 404);
+}
+
+#[test]
 fn a_revoked_key_and_a_removed_server_close_the_socket() {
     let hub = Hub::start("");
     let (kept, gone) = (hub.server("kept"), hub.server("gone"));

@@ -38,6 +38,9 @@ fn servers_are_made_changed_listed_and_removed() {
     assert_eq!((changed.0, &changed.1["name"], &changed.1["port"]), (200, &json!("loft"), &Value::Null));
     assert_eq!(changed.1["host"], "10.0.0.7");
     assert_eq!(hub.get(&format!("/servers/{id}")), changed.1);
+    // What was told at its making is what is told later.
+    let key = hub.rest("POST", "/api-keys", &json!({"server_id": id})).json();
+    assert_eq!(hub.get(&format!("/api-keys/server/{id}"))[0]["created_at"], key["created_at"]);
     hub.server("second");
     let names: Vec<Value> = hub.get("/servers").as_array().expect("a list").iter().map(|s| s["name"].clone()).collect();
     assert_eq!(names, [json!("loft"), json!("second")]);
@@ -165,6 +168,7 @@ fn what_was_kept_is_there_after_a_restart() {
     let state = dir.path().to_owned();
     let hub = Hub::start_in(dir, "");
     let id = hub.server("kept");
+    let made = hub.get(&format!("/servers/{id}"));
     let key = hub.agent_key(&id);
     let mut agent = hub.agent(&key);
     let event = |pin: u64| {
@@ -186,6 +190,7 @@ fn what_was_kept_is_there_after_a_restart() {
     assert_eq!((later.as_array().map(Vec::len), &later[0]["type"]), (Some(1), &json!("gpio.state.changed")));
     let server = hub.get(&format!("/servers/{id}"));
     assert!(server["status"] == "offline" && server["last_seen"].is_string(), "{server}");
+    assert_eq!((&server["created_at"], &server["updated_at"]), (&made["created_at"], &made["updated_at"]));
     // The agent hears how far its stream is kept.
     let mut agent = hub.socket(&[]);
     let info = json!({"version": "0.1.0", "streams": ["s", "t"]});
@@ -275,4 +280,13 @@ fn orders_are_in_the_audit_before_and_after() {
     assert_eq!(asked.join().expect("an answer").json()["exit_code"], 3);
     let after = ("after".to_owned(), "operator".to_owned(), what, Some("exit code 3".to_owned()));
     assert_eq!(rows(), [before, after]);
+}
+
+#[test]
+fn no_more_servers_are_made_than_there_may_be_also_by_many_at_once() {
+    let hub = Hub::start("[hub]\nservers = 3\nown_server = false\n");
+    let askers: Vec<_> = (0..20).map(|n| hub.order("/servers", &json!({"name": format!("s{n}")}))).collect();
+    let made = askers.into_iter().map(|asker| asker.join().expect("an answer").status);
+    assert_eq!(made.filter(|status| *status == 201).count(), 3);
+    assert_eq!(hub.get("/servers").as_array().map(Vec::len), Some(3));
 }

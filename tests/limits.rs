@@ -178,8 +178,8 @@ fn loopback_is_exempt_from_the_limit_per_address() {
 /// Another address needs a network of its own, and that needs root.
 #[test]
 fn another_address_is_held_to_its_limit_and_others_are_not_disturbed() {
-    let script = "ip link add d0 type dummy && ip addr add 10.99.0.1/24 dev d0 && ip addr add 10.99.0.2/24 dev d0 && \
-                  ip link set d0 up && ip link set lo up";
+    // The loopback device carries any address, and needs no driver that a small kernel may lack.
+    let script = "ip link set lo up && ip addr add 10.99.0.1/24 dev lo && ip addr add 10.99.0.2/24 dev lo";
     let try_out = Command::new("unshare").args(["-n", "sh", "-c", script]).output();
     if !try_out.is_ok_and(|output| output.status.success()) {
         common::skipped("no network namespace to be had (needs root)");

@@ -35,6 +35,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Samples the hub has not acknowledged yet; of other records, what the socket takes.
 const IN_FLIGHT: usize = 64;
 
+/// After so long there is no acknowledgement to come: a hub that finds fault with a sample does not give one.
+const ACKNOWLEDGED: Duration = Duration::from_secs(60);
+
 /// Bytes that are handed to the socket at once.
 const SEND_BYTES: usize = 64 * 1024;
 
@@ -68,8 +71,8 @@ pub struct Session<'a> {
     blocked: bool,
     heard: Instant,
     said: Instant,
-    /// Samples without acknowledgement, oldest first.
-    in_flight: VecDeque<(Arc<str>, u64)>,
+    /// Samples without acknowledgement, oldest first, and when they were sent.
+    in_flight: VecDeque<(Arc<str>, u64, Instant)>,
     /// What the hub said before it closed.
     complaint: Option<String>,
     /// It has found fault with something since it let us in.
@@ -207,6 +210,10 @@ impl<'a> Session<'a> {
     }
 
     fn next_record(&mut self, moment: &Moment) -> Option<Vec<u8>> {
+        let now = clock::now();
+        while self.in_flight.front().is_some_and(|(_, _, sent)| *sent + ACKNOWLEDGED <= now) {
+            self.in_flight.pop_front();
+        }
         if self.in_flight.len() >= IN_FLIGHT {
             return None;
         }
@@ -222,7 +229,7 @@ impl<'a> Session<'a> {
         };
         client::numbered(&mut out, &entry.packed, corrected, &signature);
         if entry.kind == Kind::Sample {
-            self.in_flight.push_back((run.stream, entry.seq));
+            self.in_flight.push_back((run.stream, entry.seq, now));
         }
         Some(out)
     }
@@ -335,12 +342,15 @@ impl<'a> Session<'a> {
         match told {
             Told::Received => {
                 let acknowledged = self.in_flight.pop_front();
-                if let (Some((stream, seq)), HubProtocol::Chatops) = (acknowledged, self.link.config.protocol) {
+                if let (Some((stream, seq, _)), HubProtocol::Chatops) = (acknowledged, self.link.config.protocol) {
                     // ChatOps says no more than that.
                     self.link.shared.spool().stored(&stream, seq);
                 }
             }
-            Told::Stored { stream, seq } => self.link.shared.spool().stored(&stream, seq),
+            Told::Stored { stream, seq } => {
+                self.in_flight.retain(|(own, sent, _)| **own != *stream || *sent > seq);
+                self.link.shared.spool().stored(&stream, seq);
+            }
             Told::Order { id, protocol, order } => {
                 let terms = client::terms(text);
                 self.link.take_order(id, protocol, order, terms);

@@ -66,6 +66,14 @@ impl Principal {
         }
     }
 
+    /// What the key they show allows; `None`: everything.
+    pub fn rights(&self) -> Option<&Arc<Rights>> {
+        match self {
+            Principal::Operator { rights, .. } => rights.as_ref(),
+            Principal::User { .. } | Principal::Agent { .. } => None,
+        }
+    }
+
     /// As the one who gives an order, from this address.
     pub fn issuer(&self, from: impl std::fmt::Display) -> Issuer {
         let (who, id) = match self {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{ClientError, print_line};
 use crate::cli::AuditArgs;
 use crate::store::{AuditRecord, Db, OpenError, hex};
+use crate::types::plain::plain;
 
 /// Prints the records, the oldest first, and what the check of the chain came to, whether or not a daemon is running.
 ///
@@ -70,19 +71,7 @@ fn line(record: &AuditRecord) -> String {
     let issuer = format!("{}{id} from {}", entry.issuer.who, entry.issuer.from);
     let result = entry.result.as_deref().map(|result| format!(" -> {result}")).unwrap_or_default();
     let phase = entry.phase.as_str();
-    plain(&format!("{number:>5}  {time}  {phase:6}  {}  {issuer}: {}{result}", entry.order_id, entry.what))
-}
-
-/// A record's texts come from elsewhere: a line stays one line, and a terminal is told nothing.
-fn plain(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c.is_control() => line.extend(c.escape_default()),
-            c => line.push(c),
-        }
-    }
-    line
+    plain(&format!("{number:>5}  {time}  {phase:6}  {}  {issuer}: {}{result}", entry.order_id, entry.what)).into_owned()
 }
 
 fn object(record: &AuditRecord) -> String {

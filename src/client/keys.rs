@@ -8,6 +8,7 @@ use crate::auth::{KeyId, mint};
 use crate::cli::{KeyAddArgs, KeyRevokeArgs};
 use crate::rt::clock;
 use crate::store::{Db, Key, OpenError, Revoked};
+use crate::types::plain::plain;
 use crate::types::rights::Rights;
 
 /// Makes a key and prints it; what is known of it besides goes to standard error.
@@ -33,20 +34,21 @@ pub fn add(args: &KeyAddArgs, dir: &Path) -> Result<(), ClientError> {
 pub fn list(dir: &Path) -> Result<(), ClientError> {
     let db = open_to_read(dir)?;
     let keys = db.keys().map_err(|error| failed(&db, &error))?;
-    let (now, wide) = (clock::wall(), keys.iter().map(|key| key.name.chars().count()).max().unwrap_or(0).max(4));
+    let names: Vec<_> = keys.iter().map(|key| plain(&key.name)).collect();
+    let (now, wide) = (clock::wall(), names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(4));
     let line = |id: &str, name: &str, state: &str, times: [&str; 3], scopes: &str| {
         let [created, expires, used] = times;
         print_line(&format!("{id:10}  {name:wide$}  {state:7}  {created:20}  {expires:20}  {used:20}  {scopes}"))
     };
     line("ID", "NAME", "STATE", ["CREATED", "EXPIRES", "LAST USED"], "SCOPES")?;
-    for key in &keys {
+    for (key, name) in keys.iter().zip(&names) {
         let or_never = |at: Option<SystemTime>| at.map_or("never".to_owned(), time);
         let scopes = match &key.server_id {
             Some(server) => format!("agent of {server}"),
             None => key.rights.to_string(),
         };
         let times = [time(key.created), or_never(key.expires), or_never(key.last_used)];
-        line(key.id.as_str(), &key.name, state(key, now), [&times[0], &times[1], &times[2]], &scopes)?;
+        line(key.id.as_str(), name, state(key, now), [&times[0], &times[1], &times[2]], &scopes)?;
     }
     Ok(())
 }

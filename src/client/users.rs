@@ -13,6 +13,7 @@ use crate::cli::{PasswordArgs, UserAddArgs, UserNameArgs, UserPasswdArgs, UserRo
 use crate::rt::{clock, random};
 use crate::store::Db;
 use crate::types::fleet::{Role, User};
+use crate::types::plain::plain;
 
 /// Adds a user.
 ///
@@ -62,7 +63,7 @@ pub fn list(dir: &Path) -> Result<(), ClientError> {
     let (name, email) = (wide(|user| &user.username), wide(|user| &user.email));
     let line = |words: [&str; 5]| {
         let [username, address, role, state, created] = words;
-        print_line(&format!("{username:name$}  {address:email$}  {role:8}  {state:8}  {created}"))
+        print_line(&plain(&format!("{username:name$}  {address:email$}  {role:8}  {state:8}  {created}")))
     };
     line(["USERNAME", "E-MAIL", "ROLE", "STATE", "CREATED"])?;
     for Account { user, .. } in &users {

@@ -3,7 +3,7 @@
 //! | what | source | unit | without a value |
 //! |---|---|---|---|
 //! | name, state | `proc/<pid>/stat` | the kernel's 15 bytes; ChatOps' words | |
-//! | share | the same, two readings | % of one core: more than 100 with several threads | the first reading |
+//! | share | the same, two readings; at first over its whole life, with `proc/uptime` | % of one core: more than 100 with several threads | it began just now |
 //! | memory | the same: resident pages | MiB | |
 //! | user | who owns `proc/<pid>`, named by `etc/passwd` | | not even a number is known |
 //!
@@ -78,11 +78,23 @@ impl Meter {
                 let spent = ticks.filter(|_| seconds > 0.0).map(|ticks| ticks as f64 / self.ticks_per_second);
                 process.cpu_percent = spent.map(|spent| hundredths(spent / seconds * 100.0));
             }
+        } else if let Some(uptime) = self.uptime() {
+            // As ChatOps' own agent tells it always; its page counts on a number.
+            for Seen { process, life } in &mut seen {
+                let [age, spent] = [uptime * self.ticks_per_second - life.start as f64, life.ticks as f64];
+                process.cpu_percent = (age > 0.0).then(|| hundredths(spent / age * 100.0));
+            }
         }
         self.last = Some((now, seen.iter().map(|seen| (seen.process.pid, seen.life)).collect()));
         let mut top = standing_out(seen.into_iter().map(|seen| seen.process).collect());
         self.name_users(&mut top);
         Some(top)
+    }
+
+    /// Seconds since the kernel started; `start` of a process counts from there.
+    fn uptime(&self) -> Option<f64> {
+        let text = std::fs::read_to_string(self.root.join("proc/uptime")).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
     }
 
     fn look(&self, pid: u32) -> Option<Seen> {
@@ -181,6 +193,18 @@ mod tests {
         let zeros = "0 ".repeat(9);
         let line = format!("{pid} ({name}) S 1 {zeros}{user} {system} 0 0 20 0 1 0 {start} 1000 {pages} 184 1\n");
         tree.write(&format!("proc/{pid}/stat"), &line);
+    }
+
+    #[test]
+    fn at_first_a_share_is_that_of_a_life() {
+        let tree = Tree::new();
+        tree.write("proc/uptime", "11.00 1\n");
+        stat(&tree, 7, "old", (10, 5), 100, 1);
+        stat(&tree, 8, "born now", (10, 5), 1100, 1);
+        let mut meter = Meter { ticks_per_second: 100.0, ..Meter::new(tree.path()) };
+        let first = meter.measure(clock::now()).expect("processes");
+        let shares: Vec<_> = first.iter().map(|process| (process.pid, process.cpu_percent)).collect();
+        assert_eq!(shares, [(7, Some(1.5)), (8, None)]);
     }
 
     #[test]

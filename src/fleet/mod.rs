@@ -20,7 +20,7 @@ mod timer;
 mod watchers;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -134,6 +134,8 @@ pub struct Fleet {
     alerts: Arc<Alerts>,
     limits: config::Hub,
     servers: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
+    /// Servers that are being made.
+    adding: AtomicUsize,
     seats: AtomicU64,
     pending: Pending,
     timer: Timer,
@@ -156,6 +158,7 @@ impl Fleet {
             hub,
             store,
             alerts,
+            adding: AtomicUsize::new(0),
             seats: AtomicU64::new(1),
             pending: Pending::new(limits.orders_per_server, limits.orders),
             limits,

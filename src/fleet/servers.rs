@@ -35,6 +35,24 @@ pub(super) struct State {
     pub watchers: HashMap<u64, Goodbye>,
 }
 
+/// A server that is being made.
+struct Adding<'a> {
+    all: &'a AtomicUsize,
+    others: usize,
+}
+
+impl Adding<'_> {
+    fn begin(all: &AtomicUsize) -> Adding<'_> {
+        Adding { all, others: all.fetch_add(1, Ordering::AcqRel) }
+    }
+}
+
+impl Drop for Adding<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Entry {
     pub fn new(number: ServerNumber, server: Server) -> Arc<Entry> {
         let id = server.id.as_str().into();
@@ -111,11 +129,13 @@ impl Fleet {
     /// # Errors
     /// There are too many, or the store's.
     pub fn add(&self, owner: Option<String>, profile: Profile) -> Result<Server, FleetError> {
+        // Those that are being made count: the store takes its time.
+        let adding = Adding::begin(&self.adding);
         let there = self.servers.read().unwrap_or_else(PoisonError::into_inner).len();
-        if there >= self.limits.servers {
-            return Err(FleetError::Full(there));
+        if there + adding.others >= self.limits.servers {
+            return Err(FleetError::Full(self.limits.servers));
         }
-        let now = clock::wall();
+        let now = clock::wall_millis();
         let server = Server {
             id: crate::rt::random::uuid()?,
             owner,
@@ -171,7 +191,7 @@ impl Fleet {
         let mut profile = Profile { name: name.clone(), host, port, metadata };
         change(&mut profile);
         let Profile { name: new, host, port, metadata } = profile;
-        let after = Server { name: new, host, port, metadata, updated_at: clock::wall(), ..before };
+        let after = Server { name: new, host, port, metadata, updated_at: clock::wall_millis(), ..before };
         self.store.change_server(entry.number, &after)?;
         let server = {
             let mut state = entry.lock();

@@ -67,10 +67,11 @@ pub struct Rooms {
 }
 
 impl Door {
-    pub fn new(limits: &config::Front, session: &config::Session, rooms: Rooms) -> Arc<Door> {
+    /// `others` is how many descriptors other rooms may come to need besides those that are open now.
+    pub fn new(limits: &config::Front, session: &config::Session, others: usize, rooms: Rooms) -> Arc<Door> {
         let descriptors = process::raise_descriptor_limit();
-        let open = process::open_descriptors().unwrap_or(limits::RESERVED_DESCRIPTORS);
-        let slots = Slots::new(limits.max_connections, limits.max_per_address, descriptors.saturating_sub(open));
+        let taken = process::open_descriptors().unwrap_or(limits::RESERVED_DESCRIPTORS) + others;
+        let slots = Slots::new(limits.max_connections, limits.max_per_address, descriptors.saturating_sub(taken));
         Arc::new(Door {
             limits: limits.clone(),
             send_buffer_bytes: session.send_buffer_bytes,

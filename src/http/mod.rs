@@ -301,7 +301,12 @@ struct Asked {
 impl Asked {
     /// A request leaves nothing behind that could end with it.
     fn caller(&self) -> Caller {
-        Caller { id: None, name: self.peer.to_string().into(), rights: self.rights.clone() }
+        self.caller_with(self.rights.clone())
+    }
+
+    /// The same, where who asks is found out in another way.
+    fn caller_with(&self, rights: Option<Arc<Rights>>) -> Caller {
+        Caller { id: None, name: self.peer.to_string().into(), rights }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::auth::{Badge, Refused};
 use crate::conn::{CLOSE_AGAIN, CLOSE_POLICY, CLOSE_REPLACED, Conn};
 use crate::fleet::{AgentLink, Seat, Taken};
 use crate::rt::clock;
-use crate::types::fleet::{DeviceEvent, Issuer, Order, Record};
+use crate::types::fleet::{DeviceEvent, Issuer, Order, Protocol, Record};
 use crate::wire::chatops::agent::{self, Message, Opening, Said};
 use crate::wire::chatops::{INVALID_KEY, Speech, server};
 use crate::wire::frame;
@@ -186,6 +186,12 @@ impl Conversation for Agent {
                     self.host.fleet.seen(&place.server_id);
                 }
                 frame::text_with(&mut line.replies, |out| server::invalid(out, &fault));
+                // ChatOps' agent waits for this and for nothing else; in vain, it would come back with the same.
+                let waits = self.speech.now() == Protocol::Code
+                    && self.place.as_ref().is_some_and(|place| !place.link.own_program);
+                if waits && agent::is_metrics(payload) {
+                    frame::text_with(&mut line.replies, |out| server::metrics_received(out, None));
+                }
                 self.fault()
             }
         }

@@ -1,7 +1,7 @@
 //! A batch of records into the tables, with how far each stream has come, in one transaction: nothing is there twice,
 //! and nothing counts as kept that is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
@@ -13,6 +13,9 @@ use crate::types::fleet::{DeviceEvent, LogEntry, Stamp};
 
 /// The fact that says up to which number records are in the database.
 const WRITTEN: &str = "records_written";
+
+/// Streams of a server whose positions are kept, the latest: no honest agent has so many that it could go on with.
+const MOST_STREAMS: i64 = 256;
 
 /// What a batch came to.
 #[derive(Default)]
@@ -126,6 +129,14 @@ impl Streams {
         for (key, position) in self.positions.iter().filter(|(_, position)| position.now > position.before) {
             let seq = i64::try_from(position.now).unwrap_or(i64::MAX);
             upsert.execute(params![position.server, key.1, seq, now])?;
+        }
+        // An agent has one per run: whoever makes more has the latest.
+        const BEYOND: &str = "DELETE FROM streams WHERE server = ?1 AND stream IN
+             (SELECT stream FROM streams WHERE server = ?1 ORDER BY updated DESC, stream LIMIT -1 OFFSET ?2)";
+        let servers: BTreeSet<i64> = self.positions.values().map(|position| position.server).collect();
+        let mut forget = sql.prepare(BEYOND)?;
+        for server in servers {
+            forget.execute(params![server, MOST_STREAMS])?;
         }
         let known = self.positions.into_iter().filter(|(_, position)| position.now > 0);
         Ok(known.map(|(key, position)| (key, position.now)).collect())

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod line;
 pub mod mac;
 pub mod output;
+pub mod plain;
 pub mod reading;
 pub mod rights;
 pub mod token;

@@ -178,6 +178,15 @@ impl Rights {
         self.need(self.write & bit(pin) != 0, || format!("write:{pin}"))
     }
 
+    /// Every pin, to be read and written.
+    ///
+    /// # Errors
+    /// As the others.
+    pub fn all_pins(&self) -> Result<(), Lacks> {
+        self.need(self.read == u32::MAX, || "read:*".to_owned())?;
+        self.need(self.write == u32::MAX, || "write:*".to_owned())
+    }
+
     pub fn verb(&self, verb: Verb) -> Result<(), Lacks> {
         self.need(self.verbs & verb.bit() != 0, || verb.as_str().to_owned())
     }

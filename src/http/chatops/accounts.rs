@@ -60,6 +60,13 @@ impl Desk<'_> {
         if !crate::auth::accounts::is_name(&new.username) {
             return Err(error(400, "A user name has neither '@' nor control characters"));
         }
+        // Counted and not taken back: many users from one place are as bad as many wrong passwords. Before anything is
+        // looked up: the answer tells who is there already.
+        self.rooms.gate.registrations.attempt(self.asked.peer.ip()).map_err(|wait| {
+            let text =
+                format!("Too many registrations from this address; try again in {} s", Refused::wait_seconds(wait));
+            error(429, &text).with("Retry-After", Refused::wait_seconds(wait).to_string())
+        })?;
         let accounts = self.rooms.store.accounts();
         if accounts.find(&new.email).is_some() {
             return Err(error(400, EMAIL_TAKEN));
@@ -70,12 +77,6 @@ impl Desk<'_> {
         if accounts.count() >= MAX_USERS {
             return Err(error(503, "There are as many users as this hub keeps"));
         }
-        // Counted and not taken back: many users from one place are as bad as many wrong passwords.
-        self.rooms.gate.registrations.attempt(self.asked.peer.ip()).map_err(|wait| {
-            let text =
-                format!("Too many registrations from this address; try again in {} s", Refused::wait_seconds(wait));
-            error(429, &text).with("Retry-After", Refused::wait_seconds(wait).to_string())
-        })?;
         let hash = self.rooms.passwords.hash(&new.password.0).map_err(not_hashed)?;
         let user = User {
             id: random::uuid().map_err(|_| busy("there are no random numbers yet"))?,
@@ -85,7 +86,7 @@ impl Desk<'_> {
             is_active: true,
             // Owns what it adds, and nothing else; who looks on only is added by an administrator.
             role: Role::Operator,
-            created_at: clock::wall(),
+            created_at: clock::wall_millis(),
         };
         let account = Account { user, password: hash.into(), generation: 1 };
         self.rooms.store.add_user(account.clone()).map_err(|why| match why {

@@ -50,11 +50,14 @@ pub fn answer(rooms: &Rooms, asked: &Asked, parts: &[&str]) -> Reply {
         return error(400, "The body is JSON; send Content-Type: application/json");
     }
     match parts.as_slice() {
-        ["clusters", rest @ ..] => clusters(rooms, asked, rest),
-        ["nodes", rest @ ..] => nodes::nodes(rooms, asked, rest),
+        ["clusters", rest @ ..] => clusters(rooms, asked, &principal, rest),
+        ["nodes", rest @ ..] => nodes::nodes(rooms, asked, &principal, rest),
         _ => nodes::system(rooms, &parts),
     }
 }
+
+/// Said of a node that is not there for who asks.
+pub const NO_NODE: &str = "Node not found";
 
 /// What has no body that matters.
 const ACTIONS: [&str; 4] = ["provision", "deprovision", "cluster-token", "kubeconfig"];
@@ -86,7 +89,7 @@ fn may(principal: &Principal, need: Need) -> Result<(), Reply> {
     if may { Ok(()) } else { Err(error(403, &format!("Requires {role} role"))) }
 }
 
-fn clusters(rooms: &Rooms, asked: &Asked, parts: &[&str]) -> Reply {
+fn clusters(rooms: &Rooms, asked: &Asked, who: &Principal, parts: &[&str]) -> Reply {
     match (&asked.method, parts) {
         (Method::Post, []) => told(wire::new_cluster(&asked.body), |wish| {
             rooms.nodes.add_cluster(&wish).map(|cluster| one(asked, 201, &cluster, None))
@@ -98,11 +101,11 @@ fn clusters(rooms: &Rooms, asked: &Asked, parts: &[&str]) -> Reply {
             }
             Err(text) => error(400, &text),
         },
-        (_, [id, rest @ ..]) => cluster(rooms, asked, id, rest),
+        (_, [id, rest @ ..]) => cluster(rooms, asked, who, id, rest),
     }
 }
 
-fn cluster(rooms: &Rooms, asked: &Asked, id: &str, parts: &[&str]) -> Reply {
+fn cluster(rooms: &Rooms, asked: &Asked, who: &Principal, id: &str, parts: &[&str]) -> Reply {
     let Some(known) = rooms.nodes.cluster(id) else {
         return match id.bytes().all(|b| b.is_ascii_digit()) {
             true => error(404, "Cluster not found"),
@@ -110,19 +113,25 @@ fn cluster(rooms: &Rooms, asked: &Asked, id: &str, parts: &[&str]) -> Reply {
         };
     };
     let page = || Page::read(&asked.query);
+    let members = || nodes::seen(rooms, who, rooms.nodes.members(known.id));
+    let hidden = |id: &str| rooms.nodes.node(id).is_some_and(|node| !nodes::sees(rooms, who, &node));
     match (&asked.method, parts) {
         (Method::Put, []) => told(wire::cluster_wish(&asked.body), |wish| {
             rooms.nodes.change_cluster(id, &wish).map(|cluster| one(asked, 200, &cluster, None))
         }),
         (Method::Delete, []) => done(rooms.nodes.remove_cluster(id)),
-        (_, []) => one(asked, 200, &known, Some(&rooms.nodes.members(known.id))),
+        (_, []) => one(asked, 200, &known, Some(&members())),
         (Method::Post, ["nodes"]) => told(wire::member(&asked.body), |node| {
+            if hidden(&node) {
+                return Err(Refusal::Missing(NO_NODE));
+            }
             rooms.nodes.join(id, &node).map(|node| nodes::one(asked, 200, &node))
         }),
+        (Method::Delete, ["nodes", node]) if hidden(node) => error(404, NO_NODE),
         (Method::Delete, ["nodes", node]) => done(rooms.nodes.part(id, node)),
         (_, ["nodes"]) => match page() {
             Ok(page) => {
-                let all = rooms.nodes.members(known.id);
+                let all = members();
                 json(200, |out| wire::members(out, known.id, page.of(&all), all.len(), page))
             }
             Err(text) => error(400, &text),

@@ -71,7 +71,7 @@ impl Desk<'_> {
         let new = rest::new_key(&self.asked.body).map_err(invalid)?;
         self.server(&new.server_id)?;
         self.may_change()?;
-        let now = clock::wall();
+        let now = clock::wall_millis();
         if new.expires_at.is_some_and(|at| at <= now) {
             return Err(detail(400, "expires_at lies in the past"));
         }

@@ -109,7 +109,10 @@ fn within_scope(asked: &Asked, who: Principal) -> Result<Principal, Reply> {
     let allowed = match path.split('/').next().unwrap_or_default() {
         "commands" => who.verb(Verb::Command),
         "docker" => who.verb(Verb::Docker),
-        "servers" if asked.method == Method::Get => who.verb(Verb::Command).or_else(|_| who.verb(Verb::Docker)),
+        // What happened on it is more than where to find it.
+        "servers" if asked.method == Method::Get && path.trim_end_matches('/').split('/').count() <= 2 => {
+            who.verb(Verb::Command).or_else(|_| who.verb(Verb::Docker))
+        }
         _ => who.verb(Verb::Admin),
     };
     allowed.map(|()| who).map_err(|lacks| detail(403, &lacks.to_string()))

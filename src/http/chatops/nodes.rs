@@ -3,34 +3,35 @@
 use tiny_http::Method;
 
 use super::super::{Asked, Reply, Rooms};
-use super::clusters::{NO_KUBERNETES, done, envelope, error, json, told};
+use super::clusters::{NO_KUBERNETES, NO_NODE, done, envelope, error, json, told};
 use crate::actions::gpio;
+use crate::auth::Principal;
 use crate::nodes::OWN;
 use crate::rt::{clock, process};
 use crate::types::fleet::Node;
 use crate::wire::clusters::{self as wire, Page};
 
 /// `parts` comes after `nodes`.
-pub fn nodes(rooms: &Rooms, asked: &Asked, parts: &[&str]) -> Reply {
+pub fn nodes(rooms: &Rooms, asked: &Asked, who: &Principal, parts: &[&str]) -> Reply {
     match (&asked.method, parts) {
         (Method::Post, []) => {
             told(wire::new_node(&asked.body), |wish| rooms.nodes.add_node(&wish).map(|node| one(asked, 201, &node)))
         }
         (_, []) => match Page::read(&asked.query) {
             Ok(page) => {
-                let all = rooms.nodes.all();
+                let all = seen(rooms, who, rooms.nodes.all());
                 json(200, |out| wire::nodes(out, page.of(&all), all.len(), page))
             }
             Err(text) => error(400, &text),
         },
-        (_, [id, rest @ ..]) => node(rooms, asked, id, rest),
+        (_, [id, rest @ ..]) => node(rooms, asked, who, id, rest),
     }
 }
 
-fn node(rooms: &Rooms, asked: &Asked, id: &str, parts: &[&str]) -> Reply {
-    let Some(known) = rooms.nodes.node(id) else {
+fn node(rooms: &Rooms, asked: &Asked, who: &Principal, id: &str, parts: &[&str]) -> Reply {
+    let Some(known) = rooms.nodes.node(id).filter(|node| sees(rooms, who, node)) else {
         return match id.bytes().all(|b| b.is_ascii_digit()) {
-            true => error(404, "Node not found"),
+            true => error(404, NO_NODE),
             false => error(400, "Invalid node ID"),
         };
     };
@@ -40,18 +41,31 @@ fn node(rooms: &Rooms, asked: &Asked, id: &str, parts: &[&str]) -> Reply {
         }),
         (Method::Delete, []) => done(rooms.nodes.remove_node(id)),
         (_, []) => one(asked, 200, &known),
-        (_, ["gpio"]) if known.id == OWN => lines(rooms, asked),
+        (_, ["gpio"]) if known.id == OWN => lines(rooms, asked, who),
         (_, ["gpio"]) => error(501, "only this device's own lines are listed here; ask the other device itself"),
         _ => error(501, NO_KUBERNETES),
     }
+}
+
+/// Whether a node is there for who asks: a server's is where its server is. This device, and what no agent speaks for, is
+/// there for everyone.
+pub fn sees(rooms: &Rooms, who: &Principal, node: &Node) -> bool {
+    let Some(server) = node.server_id.as_deref().filter(|_| node.id != OWN) else { return true };
+    who.may_see(rooms.fleet.server(server).and_then(|server| server.owner).as_deref())
+}
+
+/// Those that are there for who asks.
+pub fn seen(rooms: &Rooms, who: &Principal, mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.retain(|node| sees(rooms, who, node));
+    nodes
 }
 
 pub fn one(asked: &Asked, status: u16, node: &Node) -> Reply {
     json(status, |out| wire::enveloped(out, envelope(asked), |out| wire::node(out, node)))
 }
 
-fn lines(rooms: &Rooms, asked: &Asked) -> Reply {
-    match gpio::report_all(&rooms.desk.gpio, &asked.caller()) {
+fn lines(rooms: &Rooms, asked: &Asked, who: &Principal) -> Reply {
+    match gpio::report_all(&rooms.desk.gpio, &asked.caller_with(who.rights().cloned())) {
         Ok(lines) => {
             let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
             json(200, |out| wire::lines(out, OWN, &lines))

@@ -134,6 +134,7 @@ pub fn action(desk: &Desk, id: &str) -> Result<Reply, Reply> {
     let timeout = timeout.unwrap_or(limits.order_timeout);
     let request = rest::action(&desk.asked.body).map_err(invalid)?;
     desk.may_change()?;
+    may_act(desk, &request)?;
     let what = format!("action on '{}': {request}", server.name);
     let start = move |fleet: &Fleet, errand: &Errand, done| fleet.action(&server.id, errand, &request, done);
     Ok(order(desk, what, timeout, start, |_, end| match end {
@@ -141,6 +142,17 @@ pub fn action(desk: &Desk, id: &str) -> Result<Reply, Reply> {
         OrderEnd::Outcome(outcome) => failed(outcome),
         _ => unanswered("Failed to execute action", end),
     }))
+}
+
+/// A key's scopes bind it here as everywhere else. Which pins a request means, its device says: it takes all of them, but
+/// for readings that touch none.
+///
+/// # Errors
+/// The 403, which names the scope that is missing.
+fn may_act(desk: &Desk, request: &str) -> Result<(), Reply> {
+    let Some(rights) = desk.who.rights() else { return Ok(()) };
+    let reading = desk.rooms.desk.read(request.as_bytes()).is_ok_and(|request| request.call.is_telemetry());
+    if reading { Ok(()) } else { rights.all_pins().map_err(|lacks| detail(403, &lacks.to_string())) }
 }
 
 /// An id or a name, as Docker writes them: it becomes a part of a path at the agent.

@@ -101,6 +101,12 @@ pub fn parse(message: &[u8]) -> Read<Message> {
     Ok(Message { shows, stamp, said })
 }
 
+/// Whether a message that made no sense was to be a sample.
+pub fn is_metrics(message: &[u8]) -> bool {
+    let kind = utf8(message).and_then(|text| fields(text, ["type"]));
+    kind.and_then(|[kind]| kind.any_text()).is_ok_and(|kind| kind.as_deref() == Some("metrics"))
+}
+
 /// The number beside a record. A stream without a number, or the other way round, is a mistake.
 fn stamp(text: &str) -> Read<Option<Stamp>> {
     let names = ["stream", "seq", "boot_id", "monotonic_ns", "clock"];

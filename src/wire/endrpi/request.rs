@@ -74,6 +74,14 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// A reading of the machine, which touches no line.
+    pub fn is_telemetry(&self) -> bool {
+        use Call::{Frequency, Memory, Platform, System, Temperature, Throttle, Uptime};
+        matches!(self, Temperature | Throttle | Uptime | Frequency | Memory | Platform | System)
+    }
+}
+
 /// Never prints the key.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
