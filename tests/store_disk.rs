@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, LIMIT, TempDir, pinwire};
+use common::{Daemon, LIMIT, TempDir, Ws, pinwire};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
@@ -24,6 +24,11 @@ struct Hub {
 /// Starts a hub on a file system of 1 MiB, with what `before` does as a shell script in its directory `$2` first (`$1` is
 /// the program); `None` where nothing can be mounted.
 fn hub(before: &str) -> Option<Hub> {
+    hub_with(before, "1m", "")
+}
+
+/// The same on a file system of this size, with more settings of the store.
+fn hub_with(before: &str, size: &str, store: &str) -> Option<Hub> {
     let own_mounts = ["-m", "sh", "-c", "mount -t tmpfs none /mnt"];
     if !Command::new("unshare").args(own_mounts).output().is_ok_and(|output| output.status.success()) {
         common::skipped("no file system can be mounted here (it needs root)");
@@ -32,10 +37,11 @@ fn hub(before: &str) -> Option<Hub> {
     let dir = TempDir::new();
     let state = dir.path().join("state");
     fs::create_dir_all(&state).expect("a directory");
-    let config = dir.file("pinwire.toml", "[store]\nflush_interval = \"1s\"\n[hub]\nown_server = false\n");
+    let config = format!("[store]\nflush_interval = \"1s\"\n{store}\n[hub]\nown_server = false\n");
+    let config = dir.file("pinwire.toml", &config);
     let key = dir.file("operator.key", KEY);
     let script = format!(
-        "mount -t tmpfs -o size=1m none \"$2\" && {before}exec \"$1\" serve --listen 127.0.0.1:0 --gpio sim --config \"$3\" \
+        "mount -t tmpfs -o size={size} none \"$2\" && {before}exec \"$1\" serve --listen 127.0.0.1:0 --gpio sim --config \"$3\" \
          --api-key-file \"$4\" --state-dir \"$2\""
     );
     let mut command = Command::new("unshare");
@@ -256,5 +262,104 @@ fn a_read_only_directory_is_served_from_and_used_once_it_can_be_written() {
     let server = hub.server();
     hub.sample(&server);
     hub.until_rows("SELECT count(*) FROM points WHERE step = 5", 1);
+    hub.assert_sound();
+}
+
+/// A device with an agent of this program that tells the hub every line of a file.
+struct Device {
+    daemon: Daemon,
+    lines: fs::File,
+    written: usize,
+}
+
+impl Device {
+    fn start(hub: &Hub, server: &str) -> Device {
+        let (status, made) = hub.rest("POST", "/api-keys", &json!({"server_id": server, "name": "agent"}));
+        assert_eq!(status, 201, "{made}");
+        let dir = TempDir::new();
+        let key = dir.file("agent.key", made["key"].as_str().expect("a key"));
+        let lines = dir.file("lines.log", "");
+        let config = dir.file("agent.toml", &format!("[agent]\nlog_files = [{lines:?}]\n"));
+        let lines = fs::OpenOptions::new().append(true).open(lines).expect("opens");
+        let mut command = pinwire();
+        command.args(["agent", "--gpio", "sim", "--listen", "127.0.0.1:0"]);
+        command.args(["--hub", &format!("ws://{}", hub.daemon.addr)]);
+        command.arg("--key-file").arg(key).arg("--config").arg(config);
+        let daemon = Daemon::launch(dir, command);
+        daemon.wait_for_log("connected to hub");
+        Device { daemon, lines, written: 0 }
+    }
+
+    fn write(&mut self, count: usize) {
+        for number in self.written..self.written + count {
+            writeln!(self.lines, "{number} {}", "x".repeat(200)).expect("written");
+        }
+        self.written += count;
+    }
+}
+
+/// The number a line carries; `None` for other log entries.
+fn number(message: &str) -> Option<usize> {
+    message.strip_suffix(&"x".repeat(200))?.trim().parse().ok()
+}
+
+#[test]
+fn what_finds_no_room_at_the_hub_is_handed_over_again_once_there_is_and_leaves_no_gap() {
+    let Some(hub) = hub_with("", "2m", "pending_bytes = 65536\n") else { return };
+    let server = hub.server();
+    let path = format!("/api/v1/ws/logs/{server}");
+    let mut live = Ws::connect(hub.daemon.addr, &path, &[("X-API-Key", KEY)]).expect("a socket");
+    assert_eq!(live.json()["type"], "auth_success");
+    let mut device = Device::start(&hub, &server);
+    device.write(20);
+    let rows = "SELECT count(*) FROM logs WHERE message LIKE '% xxx%'";
+    hub.until_rows(rows, 20);
+
+    let fill = hub.fill();
+    let begun = Instant::now();
+    // Each batch needs a little more of the log.
+    while hub.health()["state"] == "ok" {
+        assert!(begun.elapsed() < LIMIT, "the disk is full");
+        device.write(10);
+        hub.pause();
+    }
+    // More than may wait.
+    device.write(600);
+    let mut seen = Vec::new();
+    let mut watch = |until: usize| {
+        while seen.len() < until {
+            let event = live.json();
+            seen.extend(event["data"]["message"].as_str().and_then(number));
+        }
+        seen.clone()
+    };
+    let all: Vec<usize> = (0..device.written).collect();
+    assert_eq!(watch(all.len()), all, "everybody who watches hears of everything at once");
+    let health = hub.health();
+    assert!(health["reason"].as_str().is_some_and(|why| why.contains("1 agents keep their records")), "{health}");
+    hub.daemon.wait_for_log("they are asked for again");
+
+    fs::remove_file(fill).expect("removed");
+    hub.until_health("ok");
+    device.daemon.wait_for_log("wants them again");
+    hub.until_rows(rows, i64::try_from(all.len()).expect("a number"));
+    device.write(1);
+    hub.until_rows(rows, i64::try_from(all.len() + 1).expect("a number"));
+
+    let sql = hub.open();
+    let mut select = sql.prepare("SELECT message FROM logs ORDER BY rowid").expect("SQL");
+    let kept = select.query_map([], |row| row.get(0)).expect("rows");
+    let kept: Vec<String> = kept.collect::<Result<_, _>>().expect("rows");
+    let every: Vec<usize> = (0..device.written).collect();
+    let kept: Vec<usize> = kept.iter().filter_map(|message| number(message)).collect();
+    assert_eq!(kept, every, "each is there once, in order");
+    let one = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0)).expect("a number");
+    let records = one("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM logs)")
+        + one("SELECT coalesce(sum(samples), 0) FROM points WHERE step = 5");
+    assert_eq!(records, one("SELECT seq FROM streams"), "samples too: as many records as numbers");
+    // Who watched is told of none of them again.
+    assert_eq!(watch(every.len()), every);
+    assert!(!hub.daemon.log().contains("are missing"), "{}", hub.daemon.log());
+    assert!(!hub.daemon.log().contains("are lost"), "{}", hub.daemon.log());
     hub.assert_sound();
 }

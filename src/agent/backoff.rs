@@ -12,6 +12,10 @@ const STABLE: Duration = Duration::from_secs(60);
 /// No wait is shorter: an attempt costs the hub something too.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// The longest wait where the hub has asked us to come again, and how long it has to have been content before.
+const SOON: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Exponential, with full jitter, without end.
 #[derive(Debug)]
 pub struct Backoff {
@@ -31,6 +35,15 @@ impl Backoff {
         let wait = self.ceiling.mul_f64(random.clamp(0.0, 1.0)).max(SHORTEST);
         self.ceiling = (self.ceiling * 2).min(LONGEST);
         wait
+    }
+
+    /// The wait after the hub has asked us to come again: short, but not for all agents at once. Where it has asked that
+    /// a moment ago, as after an attempt that failed.
+    pub fn soon(&mut self, since: Option<Instant>, now: Instant, random: f64) -> Duration {
+        match since.is_some_and(|since| now.saturating_duration_since(since) >= AGAIN) {
+            true => SOON.mul_f64(random.clamp(0.0, 1.0)).max(SHORTEST),
+            false => self.wait(since, now, random),
+        }
     }
 
     /// The wait after a refusal that time alone will not change: a revoked key, another session in our place.
@@ -53,6 +66,10 @@ mod tests {
         assert_eq!(backoff.wait(None, now, 0.0), SHORTEST);
         assert_eq!(backoff.wait(Some(now), now + Duration::from_secs(59), 1.0), LONGEST);
         assert_eq!(backoff.wait(Some(now), now + STABLE, 1.0), FIRST);
+        let mut backoff = Backoff::new();
+        let asked = |backoff: &mut Backoff, held| backoff.soon(Some(now), now + held, 1.0);
+        assert_eq!((asked(&mut backoff, AGAIN), asked(&mut backoff, AGAIN)), (SOON, SOON));
+        assert_eq!((asked(&mut backoff, SOON), asked(&mut backoff, SOON)), (FIRST, FIRST * 2));
         assert!(Backoff::long(0.0) == LONGEST && Backoff::long(1.0) <= LONGEST * 2);
     }
 }

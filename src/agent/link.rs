@@ -50,6 +50,8 @@ pub enum End {
     Impostor,
     /// Another session with this server's key has our place.
     Replaced,
+    /// It had no room for something, and wants it again.
+    Resend,
 }
 
 pub struct Link {
@@ -81,6 +83,10 @@ impl Link {
             let (what, wait) = match end {
                 End::Stopped => return,
                 End::Failed(what) => (what, backoff.wait(since, clock::now(), random)),
+                End::Resend => {
+                    let what = "it had no room for records, and wants them again".to_owned();
+                    (what, backoff.soon(since, clock::now(), random))
+                }
                 End::Refused(why) => {
                     (format!("it refuses this device: {why}; check agent.key_file"), Backoff::long(random))
                 }

@@ -117,7 +117,7 @@ impl Thread {
                     let now = clock::now();
                     if sample_at <= now {
                         let sample = Record::Sample(Box::new(self.collector.sample()));
-                        self.fleet.record(&self.server.id, sample, None);
+                        self.fleet.record(&self.server.id, sample);
                         sample_at = now + self.interval;
                     } else {
                         self.fleet.seen(&self.server.id);
@@ -162,6 +162,9 @@ impl AgentLink for OwnLink {
     }
 
     fn stored(&self, _stream: &str, _seq: u64) {}
+
+    /// Its records have no numbers.
+    fn resend(&self) {}
 
     fn replaced(&self) {
         self.leave("an agent has connected with a key of this server");

@@ -17,8 +17,8 @@ use super::moment::Moment;
 use super::spool::Kind;
 use crate::auth::proof;
 use crate::config::HubProtocol;
-use crate::conn::CLOSE_POLICY;
 use crate::conn::client::Stream;
+use crate::conn::{CLOSE_AGAIN, CLOSE_POLICY};
 use crate::rt::{clock, random};
 use crate::types::fleet::{Order, Outcome, Protocol};
 use crate::wire::chatops::client::{self, Signature, Told};
@@ -299,6 +299,7 @@ impl<'a> Session<'a> {
         match code {
             CLOSE_POLICY => End::Refused(self.complaint.take().unwrap_or(reason)),
             CLOSE_REPLACED => End::Replaced,
+            CLOSE_AGAIN if reason == "resend" => End::Resend,
             _ => End::Failed(format!("the hub closed the connection: {code} {reason}")),
         }
     }

@@ -104,7 +104,7 @@ impl Default for Session {
 
 impl Default for Store {
     fn default() -> Store {
-        Store { flush_interval: Duration::from_secs(60), max_bytes: 256 * MIB as u64 }
+        Store { flush_interval: Duration::from_secs(60), pending_bytes: 8 * MIB, max_bytes: 256 * MIB as u64 }
     }
 }
 

@@ -212,6 +212,7 @@ fn hub(hub: &mut Hub, file: &raw::Hub) {
 
 fn store(store: &mut Store, file: &raw::Store) {
     set_period(&mut store.flush_interval, file.flush_interval);
+    set_count(&mut store.pending_bytes, file.pending_bytes);
     if let Some(mib) = file.max_mib {
         store.max_bytes = (mib.0 as u64).saturating_mul(1024 * 1024);
     }

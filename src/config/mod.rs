@@ -200,6 +200,8 @@ pub struct Mdns {
 pub struct Store {
     /// Samples, log entries and events wait at most so long before they are written.
     pub flush_interval: Duration,
+    /// Bytes of samples, log entries and events that may wait to be written.
+    pub pending_bytes: usize,
     /// The database's size above which its oldest points, entries and events go.
     pub max_bytes: u64,
 }

@@ -50,6 +50,8 @@ pub const CLOSE_BAD_DATA: u16 = 1007;
 pub const CLOSE_POLICY: u16 = 1008;
 /// RFC 6455 close code: message too big.
 pub const CLOSE_TOO_BIG: u16 = 1009;
+/// RFC 6455's registry: come again. With the reason `resend`, to hand over again what is not stored.
+pub const CLOSE_AGAIN: u16 = 1012;
 /// Ours: another agent of the same server has taken this one's place. It is not to come back at once.
 pub const CLOSE_REPLACED: u16 = 4001;
 /// Ours: the subscriber reads too slowly. Reconnecting is fine.

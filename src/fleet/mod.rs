@@ -56,6 +56,9 @@ pub trait AgentLink: Send + Sync {
 
     /// Its server is no more; this one is to go.
     fn removed(&self);
+
+    /// Records of it found no room; it is to come again and hand over everything that is not stored.
+    fn resend(&self);
 }
 
 /// An order on its way: what it is known by, who gave it, and how long it may take.
@@ -169,6 +172,12 @@ impl Fleet {
         fleet.store.on_kept(move |server_id, stream, seq| {
             if let Some(fleet) = own.upgrade() {
                 fleet.stored(server_id, stream, seq);
+            }
+        });
+        let own = Arc::downgrade(&fleet);
+        fleet.store.on_room(move |server_id| {
+            if let Some(fleet) = own.upgrade() {
+                fleet.ask_again(server_id);
             }
         });
         let own = Arc::downgrade(&fleet);

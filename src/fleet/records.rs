@@ -24,33 +24,38 @@ const TOPIC_NAME_BYTES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     New,
-    /// It was here before; nothing was done.
+    /// It was here before and nobody is told of it again; it is kept if it found no room then.
     Again,
     /// There is no such server (any more).
     NoServer,
+    /// Another agent has its place by now.
+    Replaced,
 }
 
 impl Fleet {
-    /// Takes in what an agent handed over. The caller combines the hub.
-    pub fn record(&self, server_id: &str, record: Record, stamp: Option<Stamp>) -> Taken {
+    /// Takes in what somebody without a seat handed over. The caller combines the hub.
+    pub fn record(&self, server_id: &str, record: Record) -> Taken {
+        self.take_in(server_id, record, None, None)
+    }
+
+    /// The same of the agent in this seat.
+    pub(super) fn take_in(&self, server_id: &str, record: Record, stamp: Option<Stamp>, seat: Option<u64>) -> Taken {
         let Some(entry) = self.entry(server_id) else { return Taken::NoServer };
         let mut state = entry.lock();
         if state.removed {
             return Taken::NoServer;
         }
-        let back = state.heard();
-        if let Some(stamp) = &stamp
-            && !self.take_number(&entry.id, &mut state, stamp)
-        {
-            drop(state);
-            self.back_if(back);
-            return Taken::Again;
+        // What comes after its successor has begun would leave a gap in its stream.
+        if seat.is_some() && seat != state.seated.as_ref().map(|seated| seated.number) {
+            return Taken::Replaced;
         }
+        let back = state.heard();
+        let new = stamp.as_ref().is_none_or(|stamp| self.take_number(&entry.id, &mut state, stamp));
         let mut current = None;
         match record {
-            Record::Sample(sample) => current = self.sample(&entry.id, &mut state, *sample, stamp),
-            Record::Log(line) => self.log(&entry.id, &state, line, stamp),
-            Record::Event(event) => self.event(&entry.id, &state, event, stamp),
+            Record::Sample(sample) => current = self.sample(&entry.id, &mut state, *sample, stamp, new),
+            Record::Log(line) => self.log(&entry.id, &state, line, stamp, new),
+            Record::Event(event) => self.event(&entry.id, &state, event, stamp, new),
         }
         let name = current.is_some().then(|| state.server.name.clone());
         drop(state);
@@ -58,7 +63,7 @@ impl Fleet {
         if let (Some(sample), Some(name)) = (current, name) {
             self.alerts.sample(server_id, &name, &sample);
         }
-        Taken::New
+        if new { Taken::New } else { Taken::Again }
     }
 
     fn back_if(&self, back: Option<Server>) {
@@ -92,12 +97,16 @@ impl Fleet {
         state: &mut State,
         mut sample: Sample,
         stamp: Option<Stamp>,
+        new: bool,
     ) -> Option<Arc<Sample>> {
         let now = clock::wall();
         let at = *sample.at.get_or_insert(now);
         let late = is_vouched(stamp.as_ref()) && now.duration_since(at).is_ok_and(|age| age > LATE);
         let point = Point { at: believable(at, stamp.as_ref(), now), ..Point::of(&sample, now) };
-        self.keep(id, stamp, KeptWhat::Point(point));
+        self.keep(id, state, stamp, KeptWhat::Point(point), new);
+        if !new {
+            return None;
+        }
         let sample = Arc::new(sample);
         if !late || state.latest.is_none() {
             state.latest = Some(Arc::clone(&sample));
@@ -116,13 +125,13 @@ impl Fleet {
         let Some(entry) = self.entry(server_id) else { return };
         let state = entry.lock();
         if !state.removed {
-            self.log(&entry.id, &state, line, None);
+            self.log(&entry.id, &state, line, None, true);
         }
         drop(state);
         self.hub.combine();
     }
 
-    fn log(&self, id: &Arc<str>, state: &State, line: LogLine, stamp: Option<Stamp>) {
+    fn log(&self, id: &Arc<str>, state: &State, line: LogLine, stamp: Option<Stamp>, new: bool) {
         let now = clock::wall();
         let entry = Arc::new(LogEntry {
             // A kernel without random numbers is no reason to lose a line.
@@ -135,20 +144,30 @@ impl Fleet {
             message: line.message,
             extra: None,
         });
-        self.keep(id, stamp, KeptWhat::Log(Arc::clone(&entry)));
+        self.keep(id, state, stamp, KeptWhat::Log(Arc::clone(&entry)), new);
+        if !new {
+            return;
+        }
         let (topic, news) = (page_topic::logs(id).into(), PageNews::Log(entry));
         self.hub.publish(Event { at: now, body: Body::Page { topic, server_id: Arc::clone(id), news } });
     }
 
-    fn event(&self, id: &Arc<str>, state: &State, event: DeviceEvent, stamp: Option<Stamp>) {
+    fn event(&self, id: &Arc<str>, state: &State, event: DeviceEvent, stamp: Option<Stamp>, new: bool) {
         let at = believable(event.at, stamp.as_ref(), clock::wall());
         let event = Arc::new(DeviceEvent { at, ..event });
-        self.keep(id, stamp, KeptWhat::Event(Arc::clone(&event)));
-        self.publish_device(id, &state.server.name, event);
+        self.keep(id, state, stamp, KeptWhat::Event(Arc::clone(&event)), new);
+        if new {
+            self.publish_device(id, &state.server.name, event);
+        }
     }
 
-    fn keep(&self, id: &Arc<str>, stamp: Option<Stamp>, what: KeptWhat) {
-        self.store.keep(Kept { server_id: Arc::clone(id), stamp, what });
+    fn keep(&self, id: &Arc<str>, state: &State, stamp: Option<Stamp>, what: KeptWhat, new: bool) {
+        let missing = self.store.keep(Kept { server_id: Arc::clone(id), stamp, what });
+        // Of new ones it was said when their number was taken.
+        if missing > 0 && !new {
+            let name = &state.server.name;
+            log::warn!("server '{name}': {missing} records found no room here, and its agent has them no more");
+        }
     }
 
     /// Publishes something of a device that is not kept, such as the output of a command that is running.
@@ -177,6 +196,22 @@ impl Fleet {
 
     fn position(&self, server_id: &str, stream: &str) -> Option<u64> {
         self.store.position(server_id, stream)
+    }
+
+    /// Has a server's agent hand over again what found no room.
+    pub(super) fn ask_again(&self, server_id: &str) {
+        let Some(entry) = self.entry(server_id) else { return };
+        let (name, link) = {
+            let state = entry.lock();
+            let Some(seated) = &state.seated else { return };
+            // It may have come again by itself.
+            if !self.store.is_holed(server_id) {
+                return;
+            }
+            (state.server.name.clone(), Arc::clone(&seated.link))
+        };
+        log::info!("server '{name}': there is room again; its agent is asked for the records that found none");
+        link.resend();
     }
 
     /// Tells a server's agent how far one of its streams outlives the hub.

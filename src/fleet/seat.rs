@@ -2,7 +2,7 @@
 
 use super::servers::State;
 use super::*;
-use crate::types::fleet::ServerStatus;
+use crate::types::fleet::{Record, ServerStatus, Stamp};
 
 /// An agent in its seat.
 pub(super) struct Seated {
@@ -22,6 +22,13 @@ pub struct Seat {
     fleet: Arc<Fleet>,
     server_id: Arc<str>,
     number: u64,
+}
+
+impl Seat {
+    /// Takes in what its agent handed over. The caller combines the hub.
+    pub fn record(&self, record: Record, stamp: Option<Stamp>) -> Taken {
+        self.fleet.take_in(&self.server_id, record, stamp, Some(self.number))
+    }
 }
 
 impl Drop for Seat {
@@ -45,6 +52,8 @@ impl Fleet {
             let own_program = info.version.is_some();
             let seated = Seated { number, link, heard: now, silent: false, own_program };
             let before = state.seated.replace(seated);
+            // From here on only what this one says counts, and it hands over everything that is not kept.
+            self.store.begin_anew(server_id);
             state.server.last_seen = Some(clock::wall());
             (state.shown(), before)
         };

@@ -234,6 +234,7 @@ impl Fleet {
             seated.link.removed();
             self.end_orders(seated.number);
         }
+        self.store.begin_anew(id);
         self.alerts.removed(id);
         self.tell(&server, &Change::Removed);
         Ok(true)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Conversation, End, Host, Line};
 use crate::auth::{Badge, Refused};
-use crate::conn::{CLOSE_POLICY, CLOSE_REPLACED, Conn};
+use crate::conn::{CLOSE_AGAIN, CLOSE_POLICY, CLOSE_REPLACED, Conn};
 use crate::fleet::{AgentLink, Seat, Taken};
 use crate::rt::clock;
 use crate::types::fleet::{DeviceEvent, Issuer, Order, Protocol, Record};
@@ -37,7 +37,7 @@ pub struct Agent {
 struct Place {
     server_id: Arc<str>,
     link: Arc<Link>,
-    _seat: Seat,
+    seat: Seat,
 }
 
 /// The way to it, for everyone.
@@ -114,7 +114,7 @@ impl Agent {
         frame::text_with(&mut line.replies, |out| server::auth_success(out, &server_id, streams.as_deref()));
         line.settle().map_err(|_| End::gone("connection lost"))?;
         link.welcomed();
-        self.place = Some(Place { server_id, link, _seat: seat });
+        self.place = Some(Place { server_id, link, seat });
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl Agent {
                 None
             }
         };
-        match record.map(|record| fleet.record(id, record, message.stamp)) {
+        match record.map(|record| place.seat.record(record, message.stamp)) {
             Some(Taken::NoServer) => Err(removed()),
             _ => Ok(()),
         }
@@ -272,5 +272,9 @@ impl AgentLink for Link {
 
     fn removed(&self) {
         self.conn.close(CLOSE_POLICY, "the server was removed");
+    }
+
+    fn resend(&self) {
+        self.conn.close(CLOSE_AGAIN, "resend");
     }
 }

@@ -26,7 +26,7 @@ pub struct Chores {
     rolled_up: i64,
     sweep: Option<Sweep>,
     /// How many records that found no room were told of, and when.
-    told: (u64, Option<Instant>),
+    told: ((u64, u64), Option<Instant>),
     /// It was said that nothing can be taken away any more.
     told_full: bool,
 }
@@ -75,10 +75,15 @@ impl Thread {
         self.chores.flush_after = None;
         match outcome.map_err(|error| (error.sqlite_error_code(), error)) {
             Ok(flushed) => {
-                self.shared.pending().written(&share, now);
+                let resend = {
+                    let mut pending = self.shared.pending();
+                    pending.written(&share, now);
+                    pending.to_resend()
+                };
                 self.chores.batch_failed = false;
                 self.works();
                 self.shared.news.kept(flushed.positions);
+                self.shared.news.room(resend);
                 if flushed.homeless > 0 {
                     log::debug!("store: {} records of servers that are no more were not kept", flushed.homeless);
                 }
@@ -99,7 +104,12 @@ impl Thread {
                     // It would never be taken, and would keep everything after it out.
                     _ => {
                         log::error!("store: {} records are not kept: {why}", share.records.len());
-                        self.shared.pending().written(&share, now);
+                        let resend = {
+                            let mut pending = self.shared.pending();
+                            pending.written(&share, now);
+                            pending.to_resend()
+                        };
+                        self.shared.news.room(resend);
                         return true;
                     }
                 }
@@ -110,13 +120,25 @@ impl Thread {
 
     /// Says, once in a while, that records found no room.
     pub(super) fn tell_dropped(&mut self) {
-        let dropped = self.shared.pending().dropped;
+        let all = {
+            let pending = self.shared.pending();
+            (pending.dropped, pending.put_off)
+        };
         let (told, at) = self.chores.told;
         let now = clock::now();
-        if dropped > told && at.is_none_or(|at| at + WRITE_INTERVAL <= now) {
-            log::warn!("store: {} records found no room while nothing could be written, and are lost", dropped - told);
-            self.chores.told = (dropped, Some(now));
+        if all == told || at.is_some_and(|at| at + WRITE_INTERVAL > now) {
+            return;
         }
+        let (dropped, put_off) = (all.0 - told.0, all.1 - told.1);
+        if dropped > 0 {
+            log::warn!("store: {dropped} records found no room (store.pending_bytes), and are lost");
+        }
+        if put_off > 0 {
+            log::warn!(
+                "store: {put_off} records of agents found no room (store.pending_bytes); they are asked for again"
+            );
+        }
+        self.chores.told = (all, Some(now));
     }
 
     /// Rolls up and begins a sweep when that is due, and when the database has become too large.

@@ -13,14 +13,33 @@ use crate::rt::clock;
 use crate::types::fleet::{LogEntry, Point};
 
 impl Store {
-    /// Has a record written with the next batch. Never waits: where there is no room ([`super::PENDING_BYTES`]), the
-    /// oldest that waits is dropped and counted. A record that its stream has handed over before is not kept again; one
-    /// of a server that is not in the table is not kept at all.
-    pub fn keep(&self, record: Kept) {
-        let urgent = self.shared.pending().push(record, clock::now());
-        if urgent {
+    /// Has a record written with the next batch. Never waits: where there is no room (`store.pending_bytes`), a numbered
+    /// one is left to its agent ([`Store::on_room`]), and others are lost, the oldest first, and counted. A record that
+    /// its stream has handed over before is not kept again; one of a server that is not in the table is not kept at all.
+    ///
+    /// Returns how many numbers are missing before it in its stream.
+    pub fn keep(&self, record: Kept) -> u64 {
+        let pushed = self.shared.pending().push(record, clock::now());
+        if pushed.urgent {
             self.shared.bell.ring();
         }
+        pushed.missing
+    }
+
+    /// Has `tell` called with each server of whose agent numbered records found no room, once there is room again, on a
+    /// thread of its own. Nothing numbered of it is taken until it begins anew.
+    pub fn on_room(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        self.shared.news.on_room(Arc::new(move |server_id| tell(server_id)));
+    }
+
+    /// Whether this server's agent has to begin anew for its numbered records to be taken.
+    pub fn is_holed(&self, server_id: &str) -> bool {
+        self.shared.pending().is_holed(server_id)
+    }
+
+    /// This server's agent hands over again everything behind [`Store::position`].
+    pub fn begin_anew(&self, server_id: &str) {
+        self.shared.pending().begin_anew(server_id);
     }
 
     /// Has `tell` called after each batch, with server, stream and how far that stream is kept, for every stream that
@@ -243,7 +262,10 @@ mod tests {
         let until = |wanted: (&str, u64)| {
             while told.recv_timeout(LIMIT).expect("told") != (wanted.0.to_owned(), wanted.1) {}
         };
-        let send = |seq| store.keep(record(Some(("s", seq)), event(clock::wall(), &seq.to_string())));
+        let send = |seq| {
+            let missing = store.keep(record(Some(("s", seq)), event(clock::wall(), &seq.to_string())));
+            assert_eq!(missing, 0);
+        };
         assert_eq!(store.position("a", "s"), None);
         (1..=3).for_each(send);
         until(("s", 3));

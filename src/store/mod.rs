@@ -6,7 +6,7 @@
 //! of those waits in the gate's table, one time per key, so there is no queue that could grow. Others' writes
 //! ([`Store::write`]) wait in a queue of [`WRITES`]; one more is refused. Who reads ([`Store::read`]) has a connection
 //! beside it and waits for no write. What servers hand over all the time ([`Store::keep`]) waits in memory and is written
-//! together: every `store.flush_interval`, when [`FLUSH_AT`] records wait, and at the end.
+//! together: every `store.flush_interval`, when [`FLUSH_AT`] records wait or half of the room for them is used, and at the end.
 //!
 //! **Noticing.** The kernel tells of writes to the database's files. SQLite writes its log first and publishes the
 //! commit afterwards in shared memory, of which nobody is told; so the thread looks when a file is closed, which a
@@ -14,8 +14,8 @@
 //! says whether there is anything new. After a write of our own the keys are read before it is answered: the gate knows
 //! what the caller knows.
 //!
-//! **A disk that fails** takes nothing away: the keys are in memory, records wait up to a bound (then the oldest go), a
-//! write says that it cannot be done, and the log, `/health` and an alert say what is wrong. Every few seconds it is
+//! **A disk that fails** takes nothing away: the keys are in memory, records wait up to a bound (beyond it agents
+//! keep theirs and hand them over again), a write says that it cannot be done, and the log, `/health` and an alert say what is wrong. Every few seconds it is
 //! tried again.
 //!
 //! **A damaged file** is set aside when the daemon starts. A small file is read whole then; of a large one the tables
@@ -71,7 +71,7 @@ pub use error::StoreError;
 pub use keys::{Key, Revoked};
 pub use logs::{KeptEvent, LogFilter};
 pub use points::{STEPS, Step};
-pub use records::{FLUSH_AT, Kept, KeptWhat, PENDING_BYTES};
+pub use records::{FLUSH_AT, Kept, KeptWhat};
 pub use servers::ServerNumber;
 use shared::Shared;
 use thread::Thread;
@@ -124,7 +124,7 @@ impl Store {
     pub fn start_with(dir: Option<&Path>, settings: &config::Store) -> Result<Store, OpenError> {
         let no_thread =
             |error: std::io::Error| OpenError::Unusable(dir.unwrap_or(Path::new(db::FILE)).into(), error.to_string());
-        let shared = Shared::new(dir)?;
+        let shared = Shared::new(dir, settings.pending_bytes)?;
         let used = Arc::clone(&shared);
         let keys = Keys::new(move || {
             used.used.store(true, Ordering::Release);

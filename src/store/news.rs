@@ -1,9 +1,9 @@
 //! Tells others what happens in the store, on a thread of its own: they may ask the store for something then, and the
 //! store's thread waits for nobody.
 //!
-//! What has not been told is one value per stream, and one health: it cannot grow without end.
+//! What has not been told is one value per stream, one per server, and one health: it cannot grow without end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::rt::worker::Worker;
 
 /// Hears how far a server's stream is kept.
 type OnKept = dyn Fn(&Arc<str>, &Arc<str>, u64) + Send + Sync;
+
+/// Hears of a server whose agent's records have room again.
+type OnRoom = dyn Fn(&Arc<str>) + Send + Sync;
 
 /// Hears of each change of the store's health.
 type OnHealth = dyn Fn(&Health) + Send + Sync;
@@ -31,6 +34,8 @@ pub struct News {
 struct Untold {
     on_kept: Vec<Arc<OnKept>>,
     on_health: Vec<Arc<OnHealth>>,
+    on_room: Vec<Arc<OnRoom>>,
+    room: BTreeSet<Arc<str>>,
     kept: BTreeMap<StreamKey, u64>,
     health: Option<Health>,
 }
@@ -48,6 +53,10 @@ impl News {
 
     pub fn on_kept(&self, tell: Arc<OnKept>) {
         lock(&self.untold).on_kept.push(tell);
+    }
+
+    pub fn on_room(&self, tell: Arc<OnRoom>) {
+        lock(&self.untold).on_room.push(tell);
     }
 
     /// `now` is told at once.
@@ -74,6 +83,13 @@ impl News {
         self.nudge();
     }
 
+    pub fn room(&self, servers: Vec<Arc<str>>) {
+        if !servers.is_empty() {
+            lock(&self.untold).room.extend(servers);
+            self.nudge();
+        }
+    }
+
     pub fn health(&self, health: Health) {
         lock(&self.untold).health = Some(health);
         self.nudge();
@@ -90,6 +106,7 @@ impl News {
         let mut untold = lock(&self.untold);
         untold.on_kept.clear();
         untold.on_health.clear();
+        untold.on_room.clear();
     }
 
     fn nudge(&self) {
@@ -102,13 +119,17 @@ impl News {
 
 fn run(untold: &Mutex<Untold>, nudged: &Receiver<()>) {
     while nudged.recv().is_ok() {
-        let (on_kept, on_health, kept, health) = {
+        let (on_kept, on_room, on_health, kept, room, health) = {
             let mut untold = lock(untold);
-            let (kept, health) = (std::mem::take(&mut untold.kept), untold.health.take());
-            (untold.on_kept.clone(), untold.on_health.clone(), kept, health)
+            let (kept, room) = (std::mem::take(&mut untold.kept), std::mem::take(&mut untold.room));
+            let health = untold.health.take();
+            (untold.on_kept.clone(), untold.on_room.clone(), untold.on_health.clone(), kept, room, health)
         };
         for ((server_id, stream), seq) in &kept {
             on_kept.iter().for_each(|tell| tell(server_id, stream, *seq));
+        }
+        for server_id in &room {
+            on_room.iter().for_each(|tell| tell(server_id));
         }
         if let Some(health) = health {
             on_health.iter().for_each(|tell| tell(&health));

@@ -40,7 +40,7 @@ pub struct Shared {
 impl Shared {
     /// # Errors
     /// See [`open::open`]; no descriptors or thread to be had.
-    pub fn new(dir: Option<&Path>) -> Result<Arc<Shared>, OpenError> {
+    pub fn new(dir: Option<&Path>, pending_bytes: usize) -> Result<Arc<Shared>, OpenError> {
         let well = dir.map_or(Health::None, |_| Health::Ok);
         let none = |error: std::io::Error| OpenError::Unusable(FILE.into(), error.to_string());
         let mut shared = Shared {
@@ -55,7 +55,7 @@ impl Shared {
             bell: Bell::new().map_err(none)?,
             db: Turn::new(Db::in_memory()?),
             reader: Mutex::default(),
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending::new(pending_bytes)),
             news: News::start().map_err(none)?,
         };
         if let Some(dir) = dir {
@@ -108,13 +108,18 @@ impl Shared {
     /// What is wrong, and what came of it.
     pub fn told_health(&self) -> Health {
         let health = self.health().clone();
-        let dropped = self.pending().dropped;
-        match health {
-            Health::Degraded(why) if dropped > 0 => {
-                Health::Degraded(format!("{why}; {dropped} records found no room and were dropped"))
-            }
-            health => health,
+        let (dropped, holes) = {
+            let pending = self.pending();
+            (pending.dropped, pending.holes())
+        };
+        let Health::Degraded(mut why) = health else { return health };
+        if dropped > 0 {
+            why.push_str(&format!("; {dropped} records found no room and were dropped"));
         }
+        if holes > 0 {
+            why.push_str(&format!("; {holes} agents keep their records until there is room"));
+        }
+        Health::Degraded(why)
     }
 
     pub fn degrade(&self, reason: String) {

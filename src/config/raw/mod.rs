@@ -150,5 +150,6 @@ pub(super) struct Hub {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct Store {
     pub flush_interval: Option<Period>,
+    pub pending_bytes: Option<Count>,
     pub max_mib: Option<Count>,
 }

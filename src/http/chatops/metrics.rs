@@ -60,9 +60,9 @@ fn take(rooms: &Rooms, asked: &Asked, id: Option<&str>) -> Result<Reply, Reply> 
             server.filter(|_| who.may_change()).ok_or_else(denied)?;
         }
     }
-    match rooms.fleet.record(&server_id, Record::Sample(Box::new(sample)), None) {
+    match rooms.fleet.record(&server_id, Record::Sample(Box::new(sample))) {
         Taken::NoServer => Err(denied()),
-        Taken::New | Taken::Again => Ok(told(201, |out| rest::status(out, "ok", "Metrics received"))),
+        Taken::New | Taken::Again | Taken::Replaced => Ok(told(201, |out| rest::status(out, "ok", "Metrics received"))),
     }
 }
 
