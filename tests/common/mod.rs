@@ -377,7 +377,7 @@ impl Ws {
         }
     }
 
-    /// Reads to the Close frame and returns its code and reason; 1006 for an end without one.
+    /// Reads to the Close frame and returns its code and reason; 1006 for an end without one, with what was met instead.
     pub fn closed(&mut self) -> (u16, String) {
         loop {
             match self.0.read() {
@@ -387,7 +387,7 @@ impl Ws {
                 Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     panic!("not closed within {LIMIT:?}")
                 }
-                Err(_) => return (1006, String::new()),
+                Err(error) => return (1006, error.to_string()),
             }
         }
     }
