@@ -1,8 +1,8 @@
 //! Pinwire: a Raspberry Pi on the wire. This is the map.
 //!
 //! One static binary serves GPIO, telemetry, events and pub/sub over WebSocket and HTTP on one port, and speaks
-//! the dialects of Endrpi, PiCloud and Pi-Controller so that their clients work unchanged. Threads and channels;
-//! no async runtime.
+//! the dialects of Endrpi, PiCloud, Pi-Controller and ChatOps so that their clients work unchanged. Threads and
+//! channels; no async runtime.
 //!
 //! # Rooms, from the ground up
 //!

@@ -4,6 +4,8 @@
 mod common;
 mod fleet;
 
+use std::time::{Duration, SystemTime};
+
 use common::Ws;
 use fleet::{AGENTS, Hub, flat, nested};
 use serde_json::{Value, json};
@@ -288,6 +290,9 @@ fn numbered_records_are_taken_once_and_in_order() {
     agent.send(&numbered(happened(3), "s", 3));
     agent.send(&numbered(happened(4), "s", 4));
     assert_eq!(agent.ask(&sample(5))["seq"], 5);
+    // What a client of the device published has a string for its data.
+    let published = json!({"type": "event", "event": {"type": "door", "timestamp": now, "data": "open"}});
+    agent.send(&numbered(published, "s", 6));
     for pin in 2..=4 {
         let event = watcher.json();
         assert_eq!(
@@ -295,6 +300,8 @@ fn numbered_records_are_taken_once_and_in_order() {
             (&json!("agent.counted-pi.gpio.state.changed"), &json!(pin))
         );
     }
+    let door = watcher.json();
+    assert_eq!((&door["type"], &door["data"]), (&json!("agent.counted-pi.door"), &json!("open")));
     let history = hub.get(&format!("/metrics/{id}/history"));
     let samples: u64 = history.as_array().expect("points").iter().map(|p| p["samples"].as_u64().unwrap_or(0)).sum();
     assert_eq!(samples, 2, "{history}");
@@ -302,6 +309,37 @@ fn numbered_records_are_taken_once_and_in_order() {
     // An orderly end writes everything; the next hub knows how far the stream is.
     let Hub { mut daemon, .. } = hub;
     assert!(daemon.stop().success());
+}
+
+/// A hub whose own clock is wrong shows what agents with a right one say now, and what they kept is history for it too.
+#[test]
+fn how_old_a_sample_is_goes_by_the_agents_monotonic_clock() {
+    const SECOND: u64 = 1_000_000_000;
+    let hub = Hub::start("");
+    let id = hub.server("pi");
+    let key = hub.agent_key(&id);
+    let mut agent = hub.socket(&[]);
+    let about =
+        json!({"name": "pi", "version": "0.1.0", "boot_id": "b", "monotonic_ns": 1000 * SECOND, "streams": ["s"]});
+    let auth = json!({"type": "auth", "api_key": key, "protocol": "code", "agent": about});
+    assert_eq!(agent.ask(&auth.to_string())["type"], "auth_success");
+    let hour = Duration::from_secs(3600);
+    let sample = |cpu: f64, seconds: u64, boot: &str, at: SystemTime| {
+        let mut sample = nested(&id, cpu);
+        sample["data"]["timestamp"] = json!(humantime::format_rfc3339_millis(at).to_string());
+        sample["boot_id"] = json!(boot);
+        sample["monotonic_ns"] = json!(seconds * SECOND);
+        numbered(sample, "s", cpu as u64)
+    };
+    let now = SystemTime::now();
+    let latest = || hub.get(&format!("/metrics/{id}/latest"))["cpu"]["usage_percent"].clone();
+    agent.ask(&sample(1.0, 1000, "b", now - hour));
+    assert_eq!(latest(), 1.0, "the wall clocks differ by an hour, and it was made just now");
+    agent.ask(&sample(2.0, 900, "b", now));
+    agent.ask(&sample(3.0, 1000, "a", now));
+    assert_eq!(latest(), 1.0, "made long before, or in another boot");
+    agent.ask(&sample(4.0, 1001, "b", now));
+    assert_eq!(latest(), 4.0);
 }
 
 #[test]

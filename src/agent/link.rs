@@ -207,6 +207,7 @@ impl Link {
             name: Some(self.config.name.clone().unwrap_or_else(|| self.node_id.clone())),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             boot_id: self.boot_id.as_deref().map(str::to_owned),
+            monotonic_ns: Some(clock::boot_ns()),
             cluster: self.config.cluster.clone(),
             streams: asked_for(self.shared.spool().streams()),
             node: Some(facts::of_this_machine(&self.root, &self.desk.telemetry, own)),

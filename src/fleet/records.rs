@@ -101,7 +101,11 @@ impl Fleet {
     ) -> Option<Arc<Sample>> {
         let now = clock::wall();
         let at = *sample.at.get_or_insert(now);
-        let late = is_vouched(stamp.as_ref()) && now.duration_since(at).is_ok_and(|age| age > LATE);
+        // The wall clocks are asked only where there is nothing better: the hub's may be the one that is wrong.
+        let agent_clock = state.seated.as_ref().and_then(|seated| seated.clock.as_ref());
+        let age = agent_clock.zip(stamp.as_ref()).and_then(|(clock, stamp)| clock.age(stamp, clock::now()));
+        let by_wall = || is_vouched(stamp.as_ref()) && now.duration_since(at).is_ok_and(|age| age > LATE);
+        let late = age.map_or_else(by_wall, |age| age > LATE);
         let point = Point { at: believable(at, stamp.as_ref(), now), ..Point::of(&sample, now) };
         self.keep(id, state, stamp, KeptWhat::Point(point), new);
         if !new {

@@ -15,6 +15,29 @@ pub(super) struct Seated {
     pub silent: bool,
     /// It is of this program, which ends an order by itself when its time is over.
     pub own_program: bool,
+    pub clock: Option<AgentClock>,
+}
+
+/// What an agent's monotonic clock showed when it came.
+pub(super) struct AgentClock {
+    boot_id: String,
+    monotonic_ns: u64,
+    at: Instant,
+}
+
+impl AgentClock {
+    fn of(info: &AgentInfo, at: Instant) -> Option<AgentClock> {
+        Some(AgentClock { boot_id: info.boot_id.clone()?, monotonic_ns: info.monotonic_ns?, at })
+    }
+
+    /// How long ago a record was made; one of an earlier boot, for ever. `None`: its stamp does not say.
+    pub fn age(&self, stamp: &Stamp, now: Instant) -> Option<Duration> {
+        if stamp.boot_id.as_deref()? != self.boot_id {
+            return Some(Duration::MAX);
+        }
+        let there = Duration::from_nanos(self.monotonic_ns) + now.duration_since(self.at);
+        Some(there.saturating_sub(Duration::from_nanos(stamp.monotonic_ns?)))
+    }
 }
 
 /// An agent's place at the hub, until dropped.
@@ -50,7 +73,8 @@ impl Fleet {
                 return None;
             }
             let own_program = info.version.is_some();
-            let seated = Seated { number, link, heard: now, silent: false, own_program };
+            let clock = AgentClock::of(&info, now);
+            let seated = Seated { number, link, heard: now, silent: false, own_program, clock };
             let before = state.seated.replace(seated);
             // From here on only what this one says counts, and it hands over everything that is not kept.
             self.store.begin_anew(server_id);

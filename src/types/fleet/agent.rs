@@ -13,6 +13,8 @@ pub struct AgentInfo {
     pub version: Option<String>,
     /// The kernel's boot id.
     pub boot_id: Option<String>,
+    /// Its CLOCK_BOOTTIME when it said this: by it a record's age is known whatever the two wall clocks say.
+    pub monotonic_ns: Option<u64>,
     /// The cluster it wants to be in, by name.
     pub cluster: Option<String>,
     /// Streams of records it still has, of this run and of earlier ones.

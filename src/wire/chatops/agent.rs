@@ -133,7 +133,8 @@ fn event(text: &str) -> Read<Said> {
         if name.chars().any(|c| c.is_control() || c == '*') {
             return Err(topic.fault("must be a topic such as gpio.state.changed"));
         }
-        let data = data.object(|data| Ok(data.to_owned()))?.unwrap_or_else(|| "{}".to_owned());
+        // An object for a device's own events, and a string for what its clients published.
+        let data = data.raw().unwrap_or("{}").to_owned();
         Ok(Said::Event { topic: name.into(), at: timestamp.time(), data: data.into() })
     };
     event.required(event.object(read)?)

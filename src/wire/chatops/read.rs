@@ -178,6 +178,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value as it was written.
+    pub fn raw(self) -> Option<&'a str> {
+        self.value.map(RawValue::get)
+    }
+
     /// Whether the value, if any, starts an array.
     pub fn is_list(self) -> bool {
         self.value.is_some_and(|value| value.get().starts_with('['))

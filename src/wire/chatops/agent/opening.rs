@@ -78,12 +78,13 @@ fn hello(text: &str) -> Read<Hello> {
 }
 
 fn info(text: &str) -> Read<AgentInfo> {
-    let names = ["name", "version", "boot_id", "cluster", "streams", "node"];
-    let [name, version, boot_id, cluster, streams, node] = fields(text, names)?;
+    let names = ["name", "version", "boot_id", "monotonic_ns", "cluster", "streams", "node"];
+    let [name, version, boot_id, monotonic_ns, cluster, streams, node] = fields(text, names)?;
     Ok(AgentInfo {
         name: line(name)?,
         version: line(version)?,
         boot_id: line(boot_id)?,
+        monotonic_ns: monotonic_ns.count()?,
         cluster: line(cluster)?,
         streams: streams.list(STREAMS, stream)?.unwrap_or_default(),
         node: node.object(facts)?,

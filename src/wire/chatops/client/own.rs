@@ -30,7 +30,8 @@ pub fn auth_with(out: &mut Vec<u8>, api_key: &str, protocol: Protocol, agent: &A
 
 fn info<'o>(object: Object<'o>, agent: &AgentInfo) -> Object<'o> {
     let object = object.text_if("name", agent.name.as_deref()).text_if("version", agent.version.as_deref());
-    let object = object.text_if("boot_id", agent.boot_id.as_deref()).text_if("cluster", agent.cluster.as_deref());
+    let object = object.text_if("boot_id", agent.boot_id.as_deref()).shown_if("monotonic_ns", agent.monotonic_ns);
+    let object = object.text_if("cluster", agent.cluster.as_deref());
     let object = object.list("streams", &agent.streams, |out, stream| super::string(out, stream));
     match &agent.node {
         Some(node) => object.object("node", |object| facts(object, node)),
