@@ -41,6 +41,8 @@ impl Hub {
         let (stream, _) = self.0.accept().expect("a connection");
         stream.set_read_timeout(Some(LIMIT)).expect("a limit");
         let mut path = String::new();
+        // Its type is tungstenite's.
+        #[allow(clippy::result_large_err)]
         let note = |request: &Request, response: Response| {
             path = request.uri().path().to_owned();
             Ok(response)

@@ -5,7 +5,7 @@
 //! here waits for what it finds, looks up hardware addresses, and tells of the machines that count; see `hosts`.
 //! Without anything happening on the network both sleep, but for a look at this machine's own addresses once a minute.
 //!
-//! What strangers can make us keep is bounded: beyond [`MAX_INSTANCES`] announced services the search ends, and the
+//! What strangers can make us keep is bounded: beyond `MAX_INSTANCES` announced services the search ends, and the
 //! log says so.
 
 mod hosts;

@@ -78,7 +78,7 @@ impl Thread {
                 let resend = {
                     let mut pending = self.shared.pending();
                     pending.written(&share, now);
-                    pending.to_resend()
+                    pending.take_resends()
                 };
                 self.chores.batch_failed = false;
                 self.works();
@@ -107,7 +107,7 @@ impl Thread {
                         let resend = {
                             let mut pending = self.shared.pending();
                             pending.written(&share, now);
-                            pending.to_resend()
+                            pending.take_resends()
                         };
                         self.shared.news.room(resend);
                         return true;

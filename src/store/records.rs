@@ -194,7 +194,7 @@ impl Pending {
     }
 
     /// Servers whose agents may begin anew, each told once; none while there is little room.
-    pub fn to_resend(&mut self) -> Vec<Arc<str>> {
+    pub fn take_resends(&mut self) -> Vec<Arc<str>> {
         if self.bytes > self.most / 2 {
             return Vec::new();
         }
@@ -328,7 +328,7 @@ mod tests {
         };
         assert_eq!(waiting(&pending), [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!((pending.dropped, pending.put_off, pending.holes()), (0, 13, 1));
-        assert!(pending.to_resend().is_empty(), "there is no room");
+        assert!(pending.take_resends().is_empty(), "there is no room");
         // Who has nobody to ask again pushes out who has.
         pending.push(event(None, LARGE), now);
         assert_eq!((waiting(&pending), pending.dropped, pending.put_off), (vec![1, 2, 3, 4, 5, 6], 0, 14));
@@ -336,8 +336,8 @@ mod tests {
         pending.written(&share, now);
         push(&mut pending, 21, 1);
         assert_eq!(waiting(&pending), [0; 0], "small as it is");
-        assert_eq!(pending.to_resend(), ["s".into()]);
-        assert!(pending.to_resend().is_empty(), "once is enough");
+        assert_eq!(pending.take_resends(), ["s".into()]);
+        assert!(pending.take_resends().is_empty(), "once is enough");
         pending.begin_anew("s");
         assert!(!pending.is_holed("s"));
         for seq in 5..=9 {
