@@ -2,6 +2,7 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
@@ -122,6 +123,8 @@ struct Daemon {
     tls: Option<Arc<Tls>>,
     door: Arc<Door>,
     listeners: Vec<Listener>,
+    /// Held until the process ends, however it ends.
+    _state_lock: Option<File>,
 }
 
 impl Daemon {
@@ -134,6 +137,7 @@ impl Daemon {
         {
             log::warn!("state_dir '{}' cannot be created: {error}; nothing will outlive this process", dir.display());
         }
+        let state_lock = lock(config.state_dir.as_deref())?;
         if !config.root.is_dir() {
             log::warn!("root '{}' is no directory: there will be no telemetry", config.root.display());
         }
@@ -261,6 +265,7 @@ impl Daemon {
             tls,
             door,
             listeners,
+            _state_lock: state_lock,
         };
         daemon.say_ready();
         Ok(daemon)
@@ -355,6 +360,23 @@ fn descriptors_for_later(config: &Config) -> usize {
         + count(docker.enabled, 2)
         + count(alerts.webhook.is_some(), 4)
         + count(alerts.command.is_some(), 8)
+}
+
+/// Keeps a second daemon from this one's state directory: both would believe that what they know of it is all there is.
+/// The lock is on the directory itself, so it needs nothing to be written.
+fn lock(dir: Option<&Path>) -> Result<Option<File>, StartError> {
+    let Some(open) = dir.and_then(|dir| File::open(dir).ok()) else { return Ok(None) };
+    match rustix::fs::flock(&open, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let dir = dir.unwrap_or(Path::new("")).display();
+            Err(StartError(format!(
+                "state_dir '{dir}' is in use by another pinwire daemon or agent: stop that first, or give this one a \
+                 directory of its own"
+            )))
+        }
+        // A file system without such locks.
+        _ => Ok(Some(open)),
+    }
 }
 
 /// On a first start, where that is wanted, a key comes into being without anybody's hand.

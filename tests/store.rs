@@ -218,3 +218,21 @@ fn on_a_full_disk_the_daemon_serves_and_says_so_until_there_is_room() {
     assert!(daemon.stop().success());
     assert!(daemon.log().contains("the database works again"), "{}", daemon.log());
 }
+
+#[test]
+fn a_state_directory_is_one_daemons_at_a_time() {
+    let dir = TempDir::new();
+    let state = dir.path().join("state");
+    let flags = ["--state-dir", state.to_str().expect("UTF-8")];
+    let mut first = Daemon::start(&flags);
+    let second =
+        || common::run(common::pinwire().args(["serve", "--listen", "127.0.0.1:0", "--gpio", "sim"]).args(flags));
+    let refused = second();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    assert!(text.contains("is in use by another pinwire daemon or agent"), "{text}");
+    // Also one that was killed leaves it to the next.
+    first.signal("KILL");
+    first.wait();
+    drop(Daemon::start(&flags));
+}
