@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::chatops::write::list;
 use super::picloud::string;
 use super::time;
 use crate::types::event::{Body, Edges, Event, LineChange, NodeStatus};
@@ -177,17 +178,6 @@ fn write_change(out: &mut Vec<u8>, resource: &str, pin: Pin, change: &LineChange
 /// A lease has at least one line.
 fn first_resource(lines: &[(Arc<str>, Pin)]) -> &str {
     lines.first().map_or("", |(resource, _)| resource)
-}
-
-fn list<T>(out: &mut Vec<u8>, items: &[T], each: impl Fn(&mut Vec<u8>, &T)) {
-    out.push(b'[');
-    for (number, item) in items.iter().enumerate() {
-        if number > 0 {
-            out.push(b',');
-        }
-        each(out, item);
-    }
-    out.push(b']');
 }
 
 /// Appends the push of Pi-Controller's code for an event: `gpio_reading`, `node_status` or `cluster_status`.
