@@ -27,6 +27,8 @@ pub struct Agent {
     pub hub: Option<String>,
     /// The key the hub knows this device by; empty without a hub.
     pub key: String,
+    /// Where its file was named, for an error: `--key-file`, or `pinwire.toml:9: agent.key_file`.
+    pub key_place: String,
     /// Certificates to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// Trust exactly this certificate or public key.
@@ -67,6 +69,7 @@ impl Default for Agent {
         Agent {
             hub: None,
             key: String::new(),
+            key_place: "agent.key_file".to_owned(),
             ca: None,
             pin: None,
             name: None,
@@ -185,7 +188,8 @@ pub(super) fn agent(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec
         let message = "a hub is of no use without a key: give --key-file FILE, or agent.key_file in the file";
         return Err(ConfigError::new(place, message));
     };
-    agent.key = access::read_key(&file, key_place, warnings)?;
+    agent.key_place = key_place;
+    agent.key = access::read_key(&file, &agent.key_place, warnings)?;
     Ok(())
 }
 

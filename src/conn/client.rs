@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError};
+use rustls::{RootCertStore, SignatureScheme, StreamOwned};
 use sha2::{Digest, Sha256};
 use tungstenite::http::Uri;
 
@@ -50,15 +51,8 @@ pub enum DialError {
     Unknown { host: String, reason: String },
     #[error("cannot connect to {address}: {reason}")]
     Refused { address: String, reason: String },
-    #[error("TLS with {peer}: {reason}")]
-    Tls {
-        peer: String,
-        reason: String,
-        /// The certificate is good, but nobody says whose it is.
-        untrusted: bool,
-        /// The other side speaks something else than TLS.
-        plain: bool,
-    },
+    #[error("TLS with {peer}: {fault}")]
+    Tls { peer: String, fault: TlsFault },
     #[error("no answer from {peer} within {}", humantime::format_duration(*.limit))]
     Late { peer: String, limit: Duration },
     #[error("connection to {peer} lost: {reason}")]
@@ -66,6 +60,45 @@ pub enum DialError {
     /// Whoever wanted it does not want it any more.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// What is wrong with the other side's TLS, or with our trust in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFault {
+    /// The certificate may be good, but none of the authorities we trust says so.
+    #[error("{}", untrusted(.ca.as_deref()))]
+    Untrusted {
+        /// The file whose certificates were trusted instead of the machine's.
+        ca: Option<PathBuf>,
+    },
+    /// It is not the one that is pinned.
+    #[error("the certificate is another one, with SHA-256 {shown}")]
+    Pin { shown: Fingerprint },
+    #[error("the certificate is for another name than '{asked}'{}", names(.good_for))]
+    Name { asked: String, good_for: Vec<String> },
+    #[error("the certificate has expired")]
+    Expired,
+    #[error("the certificate is not valid yet")]
+    NotYet,
+    /// The other side speaks something else than TLS.
+    #[error("it does not speak TLS")]
+    Plain,
+    #[error("{0}")]
+    Other(String),
+}
+
+fn untrusted(ca: Option<&Path>) -> String {
+    match ca {
+        Some(file) => format!(
+            "the certificate was signed by none of those in '{}', so that file is another authority's",
+            file.display()
+        ),
+        None => "nobody this machine trusts has signed the certificate (UnknownIssuer)".to_owned(),
+    }
+}
+
+fn names(good_for: &[String]) -> String {
+    if good_for.is_empty() { String::new() } else { format!(" (it is for {})", good_for.join(", ")) }
 }
 
 /// What ends an attempt before its time.
@@ -85,6 +118,8 @@ pub struct Dial {
     /// What the URL says behind the port; without a `/` at its end.
     prefix: String,
     tls: Option<Arc<ClientConfig>>,
+    /// For an error: the file with the certificates that are trusted.
+    ca: Option<PathBuf>,
     timeout: Duration,
 }
 
@@ -118,7 +153,8 @@ impl Dial {
         };
         let tls = secure.then(|| tls_config(trust)).transpose()?;
         let prefix = uri.path_and_query().map_or("", |path| path.as_str()).trim_end_matches('/').to_owned();
-        Ok(Dial { host, port, prefix, tls, timeout })
+        let ca = if let Trust::Ca(file) = trust { Some(file.clone()) } else { None };
+        Ok(Dial { host, port, prefix, tls, ca, timeout })
     }
 
     /// Host and port, as for a `Host` header.
@@ -175,6 +211,37 @@ impl Dial {
         }
     }
 
+    /// The library's error in our words, where it is one that people make.
+    fn tls_fault(&self, error: &rustls::Error) -> TlsFault {
+        use rustls::InvalidMessage;
+        let rustls::Error::InvalidCertificate(certificate) = error else {
+            return match error {
+                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsFault::Plain,
+                other => TlsFault::Other(other.to_string()),
+            };
+        };
+        let asked = || self.bare_host().to_owned();
+        match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYet,
+            CertificateError::NotValidForName => TlsFault::Name { asked: asked(), good_for: Vec::new() },
+            CertificateError::NotValidForNameContext { presented, .. } => {
+                TlsFault::Name { asked: asked(), good_for: presented.iter().map(|name| plain_name(name)).collect() }
+            }
+            // A signature that is none is an authority's of the same name with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFault::Untrusted { ca: self.ca.clone() }
+            }
+            CertificateError::Other(other) => match other.0.downcast_ref::<TlsFault>() {
+                Some(fault) => fault.clone(),
+                // What a self-signed certificate is called that is marked as an authority.
+                None if other.to_string().contains("CaUsedAsEndEntity") => TlsFault::Untrusted { ca: self.ca.clone() },
+                None => TlsFault::Other(error.to_string()),
+            },
+            _ => TlsFault::Other(error.to_string()),
+        }
+    }
+
     fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
@@ -188,15 +255,11 @@ impl Dial {
             stream.set_nonblocking(false).map_err(io)?;
             return Ok(Stream::Plain(stream));
         };
-        let tls = |reason: String| {
-            // The second is what a self-signed certificate is called that is marked as an authority.
-            let untrusted = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| reason.contains(name));
-            let plain = reason.contains("InvalidContentType");
-            DialError::Tls { peer: self.peer(), reason, untrusted, plain }
-        };
+        let tls = |fault: TlsFault| DialError::Tls { peer: self.peer(), fault };
         let name = ServerName::try_from(self.bare_host().to_owned())
-            .map_err(|_| tls(format!("'{}' is no name a certificate could have", self.host)))?;
-        let connection = ClientConnection::new(Arc::clone(config), name).map_err(|error| tls(error.to_string()))?;
+            .map_err(|_| tls(TlsFault::Other(format!("'{}' is no name a certificate could have", self.host))))?;
+        let connection =
+            ClientConnection::new(Arc::clone(config), name).map_err(|error| tls(self.tls_fault(&error)))?;
         let mut stream = StreamOwned::new(connection, stream);
         // Done here so that a certificate's fault is told as one, not as a broken handshake of what comes next.
         while stream.conn.is_handshaking() {
@@ -209,12 +272,24 @@ impl Dial {
                         Wait::Failed(error) => self.lost(&error),
                     })?;
                 }
-                Err(error) => return Err(tls(error.to_string())),
+                Err(error) => {
+                    let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                    return Err(tls(match fault {
+                        Some(fault) => self.tls_fault(fault),
+                        None => TlsFault::Other(error.to_string()),
+                    }));
+                }
             }
         }
         stream.sock.set_nonblocking(false).map_err(io)?;
         Ok(Stream::Tls(Box::new(stream)))
     }
+}
+
+/// rustls writes a certificate's names as `DnsName("pi")` and `IpAddress(10.0.0.1)`.
+fn plain_name(shown: &str) -> String {
+    let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(shown);
+    inner.trim_matches('"').to_owned()
 }
 
 /// Why waiting has ended without what was waited for.
@@ -354,9 +429,9 @@ impl ServerCertVerifier for Verifier {
             Some(usual) => usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
             None if self.fingerprint.is_some() => {
                 let shown = Fingerprint(Sha256::digest(end_entity).into());
-                Err(rustls::Error::General(format!("the certificate is another one, with SHA-256 {shown}")))
+                Err(CertificateError::Other(OtherError(Arc::new(TlsFault::Pin { shown }))).into())
             }
-            None => Err(rustls::CertificateError::UnknownIssuer.into()),
+            None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
 

@@ -50,7 +50,10 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("'{0}' is damaged: {1}")]
     Damaged(PathBuf, String),
-    #[error("there is no key store at '{0}': `pinwire key add` makes it")]
+    #[error(
+        "there is no database at '{0}': check the directory; a daemon that keeps its state there makes it, as do \
+         `pinwire key add` and `pinwire user add`"
+    )]
     Missing(PathBuf),
     #[error("'{0}' cannot be used: {1}")]
     Unusable(PathBuf, String),
