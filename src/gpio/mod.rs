@@ -49,6 +49,7 @@ use input::Input;
 use output::Outputs;
 
 pub use lines::GpioError;
+pub use sysfs::{SysfsChip, sysfs_chip};
 
 /// Where the facts go.
 pub struct Sinks {

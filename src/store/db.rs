@@ -105,6 +105,14 @@ impl Db {
         Ok(Db { sql, path, how: How::Write })
     }
 
+    /// Opens a database that exists, to look into it and change nothing.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_read_only_existing(dir: &Path) -> Result<Db, OpenError> {
+        if may_exist(dir) { Db::open_read_only(dir) } else { Err(OpenError::Missing(dir.join(FILE))) }
+    }
+
     /// Opens a database that cannot be written, to know its keys all the same.
     ///
     /// # Errors
