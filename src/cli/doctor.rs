@@ -8,9 +8,9 @@ use crate::config::Flags;
 /// The flags of `agent`, which are those of `serve` and more.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Looks at what `serve` would do with these flags, or with --agent, --hub and its like what `agent` \
-                        would. Changes nothing, and needs no running daemon. Exit codes: 0 no problem, 1 a problem, 2 bad \
-                        usage or configuration."
+    after_help = "Looks at what `serve` would do with these flags, or with --agent, --hub and its like what `agent` would.\n\
+                  Changes nothing, needs no running daemon. Exit codes: 0 no problem, 1 a problem, 2 bad usage or \
+                  configuration."
 )]
 pub struct DoctorArgs {
     /// Print one JSON object instead of lines
