@@ -2,6 +2,8 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod reload;
+
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
@@ -18,7 +20,7 @@ use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
 use crate::collect::{Collector, Containers};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, ConfigError};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
@@ -53,11 +55,11 @@ impl StartError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. On SIGHUP the configuration is computed again by `load`, from the same sources.
 ///
 /// # Errors
 /// Something it needs cannot be had: an address in use, a certificate that cannot be read.
-pub fn run(config: &Config) -> Result<(), StartError> {
+pub fn run(config: Config, load: &dyn Fn() -> Result<Config, ConfigError>) -> Result<(), StartError> {
     // Before any thread exists: signals that come during the start are kept for later.
     let again = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
@@ -66,14 +68,15 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let daemon = Daemon::start(config)?;
+    let mut daemon = Daemon::start(config)?;
+    // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
         match signal {
-            SIGHUP => daemon.reload(),
+            SIGHUP => daemon.reload(load),
             _ => break,
         }
     }
-    daemon.shut_down(config.shutdown_deadline);
+    daemon.shut_down();
     Ok(())
 }
 
@@ -107,6 +110,11 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
 }
 
 struct Daemon {
+    /// What is in use: what it was at the start, with what reloads have applied.
+    config: Config,
+    gate: Arc<Gate>,
+    origins: Arc<Origins>,
+    docker: Arc<Docker>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
     desk: Arc<Desk>,
@@ -128,7 +136,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Result<Daemon, StartError> {
+    fn start(given: Config) -> Result<Daemon, StartError> {
+        let config = &given;
         let hub = Hub::start(wire::encode).map_err(StartError::new)?;
         logging::start(config, &hub);
         config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
@@ -207,8 +216,8 @@ impl Daemon {
             picloud: config.picloud.clone(),
         });
         let rooms = front::Rooms {
-            origins,
-            gate,
+            origins: Arc::clone(&origins),
+            gate: Arc::clone(&gate),
             host,
             shared: Arc::clone(&shared),
             http: Arc::clone(&http),
@@ -249,6 +258,10 @@ impl Daemon {
         });
         let mdns = on_network(config, &listeners, &nodes);
         let daemon = Daemon {
+            config: given,
+            gate,
+            origins,
+            docker,
             node_id,
             hub,
             desk,
@@ -282,17 +295,9 @@ impl Daemon {
         let _ = stdout.flush();
     }
 
-    /// SIGHUP: the certificate and key are read again. Everything else needs a restart.
-    fn reload(&self) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => log::info!("certificate and key read again; new connections use them"),
-            Some(Err(error)) => log::error!("{error}; the certificate in use stays"),
-            None => log::info!("SIGHUP: there is no certificate to read again"),
-        }
-    }
-
     /// Each part has its share of the time, whatever the one before took of its own: what hangs is left behind.
-    fn shut_down(self, limit: Duration) {
+    fn shut_down(self) {
+        let limit = self.config.shutdown_deadline;
         let deadline = clock::now() + limit;
         log::info!("shutting down");
         // Before anything that could take its time.

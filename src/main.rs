@@ -29,11 +29,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => match load(&args) {
-            Ok(config) => exit(daemon::run(&config), BAD_USAGE),
+            Ok(config) => exit(daemon::run(config, &|| load(&args)), BAD_USAGE),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
         Command::Agent(args) => match load(&args) {
-            Ok(config) => exit(daemon::run(&config), BAD_USAGE),
+            Ok(config) => exit(daemon::run(config, &|| load(&args)), BAD_USAGE),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
         Command::CheckConfig(args) => match load(&args.serve) {

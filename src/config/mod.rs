@@ -17,6 +17,7 @@ mod load;
 mod pin_rules;
 mod pins;
 mod raw;
+mod settings;
 mod source;
 mod templates;
 mod tls;
@@ -30,6 +31,7 @@ pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
+pub use settings::{Changed, Setting, When, line_table};
 pub use source::ConfigError;
 
 use std::net::SocketAddr;
