@@ -92,6 +92,7 @@ impl Notify {
     pub fn ready(&self) {
         let Some(to) = &self.to else { return };
         to.board().set(Fact::Doing, String::new());
+        to.changed.store(false, Ordering::Release);
         to.say(&format!("READY=1\nSTATUS={}", to.line()));
     }
 
@@ -150,11 +151,21 @@ impl Notify {
         }
     }
 
-    /// Says what the status is now.
+    /// Says what the status is, if that has changed.
     pub(super) fn tell_status(&self) {
         let Some(to) = &self.to else { return };
-        to.changed.store(false, Ordering::Release);
-        to.say(&format!("STATUS={}", to.line()));
+        if to.changed.swap(false, Ordering::AcqRel) {
+            to.say(&format!("STATUS={}", to.line()));
+        }
+    }
+
+    /// As [`Notify::tell`], and says it now.
+    pub(super) fn tell_now(&self, fact: Fact, text: &str) {
+        let Some(to) = &self.to else { return };
+        if to.board().set(fact, one_line(text)) {
+            to.changed.store(true, Ordering::Release);
+            self.tell_status();
+        }
     }
 
     /// All that is asked have answered.
