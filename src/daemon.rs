@@ -6,7 +6,7 @@ mod reload;
 
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +33,7 @@ use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
+use crate::systemd::{Fact, Given, Notify, Socket};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
 use crate::types::fleet::Server;
@@ -40,6 +41,9 @@ use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
+
+/// How long the database may take to open: a large one that may be damaged is read whole.
+const STORE_START: Duration = Duration::from_secs(600);
 
 /// What it has where others have used up all the time.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -59,7 +63,7 @@ impl StartError {
 ///
 /// # Errors
 /// Something it needs cannot be had: an address in use, a certificate that cannot be read.
-pub fn run(config: Config, load: &dyn Fn() -> Result<Config, ConfigError>) -> Result<(), StartError> {
+pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, ConfigError>) -> Result<(), StartError> {
     // Before any thread exists: signals that come during the start are kept for later.
     let again = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
@@ -68,11 +72,16 @@ pub fn run(config: Config, load: &dyn Fn() -> Result<Config, ConfigError>) -> Re
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let mut daemon = Daemon::start(config)?;
+    let mut daemon = Daemon::start(config, given)?;
+    let notify = Arc::clone(&daemon.notify);
     // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
         match signal {
-            SIGHUP => daemon.reload(load),
+            SIGHUP => {
+                // Until it is dropped, the service manager knows.
+                let _reloading = notify.reloading();
+                daemon.reload(load);
+            }
             _ => break,
         }
     }
@@ -115,6 +124,7 @@ struct Daemon {
     gate: Arc<Gate>,
     origins: Arc<Origins>,
     docker: Arc<Docker>,
+    notify: Arc<Notify>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
     desk: Arc<Desk>,
@@ -136,10 +146,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(given: Config) -> Result<Daemon, StartError> {
-        let config = &given;
+    fn start(wanted: Config, given: Given) -> Result<Daemon, StartError> {
+        let config = &wanted;
+        let Given { notify, watchdog, sockets: passed, complaints } = given;
         let hub = Hub::start(wire::encode).map_err(StartError::new)?;
         logging::start(config, &hub);
+        complaints.iter().for_each(|complaint| log::warn!("{complaint}"));
         config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         if let Some(dir) = &config.state_dir
             && let Err(error) = std::fs::create_dir_all(dir)
@@ -152,14 +164,13 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
+        if config.state_dir.is_some() {
+            notify.takes(STORE_START, "opening the database");
+        }
         let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
-        let sockets = config.listen.iter().map(|address| {
-            Listener::bind(*address)
-                .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error))))
-        });
-        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+        let sockets = sockets(config, passed)?;
 
         let node_id: Arc<str> = config.node_id.as_str().into();
         let facts = Arc::clone(&hub);
@@ -257,11 +268,13 @@ impl Daemon {
             name: config.node_id.clone(),
         });
         let mdns = on_network(config, &listeners, &nodes);
+        notify.start(watchdog, Vec::new()).map_err(StartError::new)?;
         let daemon = Daemon {
-            config: given,
+            config: wanted,
             gate,
             origins,
             docker,
+            notify,
             node_id,
             hub,
             desk,
@@ -284,13 +297,22 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// One line per listener on stdout; whoever started us may be waiting for it.
+    /// One line per listener on stdout, and a word to the service manager; whoever started us may be waiting for it.
     fn say_ready(&self) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let addresses = self.listeners.iter().map(|listener| format!("{scheme}://{}", listener.address()));
+        let addresses: Vec<_> = addresses.collect();
+        if !addresses.is_empty() {
+            self.notify.tell(Fact::Listening, &format!("listening on {}", addresses.join(", ")));
+        }
+        let backend = self.desk.gpio.backend();
+        let simulated = if backend.simulated { ", simulated" } else { "" };
+        self.notify.tell(Fact::Backend, &format!("GPIO backend {}{simulated}", backend.name));
+        self.notify.ready();
         let mut stdout = std::io::stdout().lock();
-        for listener in &self.listeners {
+        for address in addresses {
             // Nobody may be there to read it; the daemon serves all the same.
-            let _ = writeln!(stdout, "listening on {scheme}://{}", listener.address());
+            let _ = writeln!(stdout, "listening on {address}");
         }
         let _ = stdout.flush();
     }
@@ -300,6 +322,7 @@ impl Daemon {
         let limit = self.config.shutdown_deadline;
         let deadline = clock::now() + limit;
         log::info!("shutting down");
+        self.notify.stopping(limit);
         // Before anything that could take its time.
         self.desk.gpio.seal("shutting down");
         for listener in self.listeners {
@@ -332,6 +355,7 @@ impl Daemon {
         // A card takes its time, and what it does not get is gone.
         self.store.stop(deadline.saturating_duration_since(clock::now()));
         self.shared.flusher.stop(step(deadline));
+        self.notify.stop(step(deadline));
         log::info!("stopped");
     }
 }
@@ -339,6 +363,20 @@ impl Daemon {
 /// For a step of the shutdown that should be immediate: no longer than `until`, but for a moment.
 fn step(until: Instant) -> Duration {
     until.saturating_duration_since(clock::now()).clamp(MOMENT, STEP)
+}
+
+/// The sockets of all addresses: those that are open already, and the others.
+fn sockets(config: &Config, passed: Vec<Socket>) -> Result<Vec<TcpListener>, StartError> {
+    let mut passed: Vec<_> = passed.into_iter().map(|socket| (socket.address, socket.listener)).collect();
+    let open = |address: &SocketAddr| match passed.iter().position(|(other, _)| other == address) {
+        Some(at) => {
+            log::info!("{address} is the service manager's socket");
+            Ok(passed.swap_remove(at).1)
+        }
+        None => Listener::bind(*address)
+            .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error)))),
+    };
+    config.listen.iter().map(open).collect()
 }
 
 /// Lets visitors in, and the agent out.
