@@ -2,9 +2,11 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod reload;
+
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +20,7 @@ use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
 use crate::collect::{Collector, Containers};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, ConfigError};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
@@ -31,6 +33,7 @@ use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
+use crate::systemd::{Fact, Given, Notify, Socket};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
 use crate::types::fleet::Server;
@@ -38,6 +41,9 @@ use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
+
+/// How long the database may take to open: a large one that may be damaged is read whole.
+const STORE_START: Duration = Duration::from_secs(600);
 
 /// What it has where others have used up all the time.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -53,11 +59,11 @@ impl StartError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. On SIGHUP the configuration is computed again by `load`, from the same sources.
 ///
 /// # Errors
 /// Something it needs cannot be had: an address in use, a certificate that cannot be read.
-pub fn run(config: &Config) -> Result<(), StartError> {
+pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, ConfigError>) -> Result<(), StartError> {
     // Before any thread exists: signals that come during the start are kept for later.
     let again = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
@@ -66,14 +72,20 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let daemon = Daemon::start(config)?;
+    let mut daemon = Daemon::start(config, given)?;
+    let notify = Arc::clone(&daemon.notify);
+    // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
         match signal {
-            SIGHUP => daemon.reload(),
+            SIGHUP => {
+                // Until it is dropped, the service manager knows.
+                let _reloading = notify.reloading();
+                daemon.reload(load);
+            }
             _ => break,
         }
     }
-    daemon.shut_down(config.shutdown_deadline);
+    daemon.shut_down();
     Ok(())
 }
 
@@ -107,6 +119,12 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
 }
 
 struct Daemon {
+    /// What is in use: what it was at the start, with what reloads have applied.
+    config: Config,
+    gate: Arc<Gate>,
+    origins: Arc<Origins>,
+    docker: Arc<Docker>,
+    notify: Arc<Notify>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
     desk: Arc<Desk>,
@@ -128,9 +146,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Result<Daemon, StartError> {
+    fn start(wanted: Config, given: Given) -> Result<Daemon, StartError> {
+        let config = &wanted;
+        let Given { notify, watchdog, sockets: passed, complaints } = given;
         let hub = Hub::start(wire::encode).map_err(StartError::new)?;
         logging::start(config, &hub);
+        complaints.iter().for_each(|complaint| log::warn!("{complaint}"));
         config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         if let Some(dir) = &config.state_dir
             && let Err(error) = std::fs::create_dir_all(dir)
@@ -143,14 +164,13 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
+        if config.state_dir.is_some() {
+            notify.takes(STORE_START, "opening the database");
+        }
         let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
-        let sockets = config.listen.iter().map(|address| {
-            Listener::bind(*address)
-                .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error))))
-        });
-        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+        let sockets = sockets(config, passed)?;
 
         let node_id: Arc<str> = config.node_id.as_str().into();
         let facts = Arc::clone(&hub);
@@ -207,8 +227,8 @@ impl Daemon {
             picloud: config.picloud.clone(),
         });
         let rooms = front::Rooms {
-            origins,
-            gate,
+            origins: Arc::clone(&origins),
+            gate: Arc::clone(&gate),
             host,
             shared: Arc::clone(&shared),
             http: Arc::clone(&http),
@@ -248,7 +268,13 @@ impl Daemon {
             name: config.node_id.clone(),
         });
         let mdns = on_network(config, &listeners, &nodes);
+        notify.start(watchdog, Vec::new()).map_err(StartError::new)?;
         let daemon = Daemon {
+            config: wanted,
+            gate,
+            origins,
+            docker,
+            notify,
             node_id,
             hub,
             desk,
@@ -271,30 +297,32 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// One line per listener on stdout; whoever started us may be waiting for it.
+    /// One line per listener on stdout, and a word to the service manager; whoever started us may be waiting for it.
     fn say_ready(&self) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let addresses = self.listeners.iter().map(|listener| format!("{scheme}://{}", listener.address()));
+        let addresses: Vec<_> = addresses.collect();
+        if !addresses.is_empty() {
+            self.notify.tell(Fact::Listening, &format!("listening on {}", addresses.join(", ")));
+        }
+        let backend = self.desk.gpio.backend();
+        let simulated = if backend.simulated { ", simulated" } else { "" };
+        self.notify.tell(Fact::Backend, &format!("GPIO backend {}{simulated}", backend.name));
+        self.notify.ready();
         let mut stdout = std::io::stdout().lock();
-        for listener in &self.listeners {
+        for address in addresses {
             // Nobody may be there to read it; the daemon serves all the same.
-            let _ = writeln!(stdout, "listening on {scheme}://{}", listener.address());
+            let _ = writeln!(stdout, "listening on {address}");
         }
         let _ = stdout.flush();
     }
 
-    /// SIGHUP: the certificate and key are read again. Everything else needs a restart.
-    fn reload(&self) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => log::info!("certificate and key read again; new connections use them"),
-            Some(Err(error)) => log::error!("{error}; the certificate in use stays"),
-            None => log::info!("SIGHUP: there is no certificate to read again"),
-        }
-    }
-
     /// Each part has its share of the time, whatever the one before took of its own: what hangs is left behind.
-    fn shut_down(self, limit: Duration) {
+    fn shut_down(self) {
+        let limit = self.config.shutdown_deadline;
         let deadline = clock::now() + limit;
         log::info!("shutting down");
+        self.notify.stopping(limit);
         // Before anything that could take its time.
         self.desk.gpio.seal("shutting down");
         for listener in self.listeners {
@@ -327,6 +355,7 @@ impl Daemon {
         // A card takes its time, and what it does not get is gone.
         self.store.stop(deadline.saturating_duration_since(clock::now()));
         self.shared.flusher.stop(step(deadline));
+        self.notify.stop(step(deadline));
         log::info!("stopped");
     }
 }
@@ -334,6 +363,20 @@ impl Daemon {
 /// For a step of the shutdown that should be immediate: no longer than `until`, but for a moment.
 fn step(until: Instant) -> Duration {
     until.saturating_duration_since(clock::now()).clamp(MOMENT, STEP)
+}
+
+/// The sockets of all addresses: those that are open already, and the others.
+fn sockets(config: &Config, passed: Vec<Socket>) -> Result<Vec<TcpListener>, StartError> {
+    let mut passed: Vec<_> = passed.into_iter().map(|socket| (socket.address, socket.listener)).collect();
+    let open = |address: &SocketAddr| match passed.iter().position(|(other, _)| other == address) {
+        Some(at) => {
+            log::info!("{address} is the service manager's socket");
+            Ok(passed.swap_remove(at).1)
+        }
+        None => Listener::bind(*address)
+            .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error)))),
+    };
+    config.listen.iter().map(open).collect()
 }
 
 /// Lets visitors in, and the agent out.

@@ -5,14 +5,14 @@ use std::time::SystemTime;
 use super::Patient;
 use super::report::Finding;
 use crate::auth::jwt;
-use crate::rt::{clock, kernel_clock};
+use crate::collect::clock_synchronised;
+use crate::rt::clock;
 
 const FIX: &str = "`sudo timedatectl set-ntp true`, and see that UDP port 123 gets out; without a network, fit a clock \
                    chip (RTC)";
 
-pub fn look(_: &Patient) -> Vec<Finding> {
-    let now = clock::wall();
-    vec![found(now, kernel_clock::synchronised())]
+pub fn look(patient: &Patient) -> Vec<Finding> {
+    vec![found(clock::wall(), clock_synchronised(&patient.config.root))]
 }
 
 fn found(now: SystemTime, synchronised: Option<bool>) -> Finding {
@@ -29,7 +29,7 @@ fn found(now: SystemTime, synchronised: Option<bool>) -> Finding {
             let what = format!("not synchronised: it says {shown}, and nobody vouches for that");
             Finding::note("clock", what, FIX)
         }
-        None => Finding::note("clock", format!("it says {shown}; a sandbox hides whether it is synchronised"), ""),
+        None => Finding::note("clock", format!("it says {shown}; whether it is synchronised cannot be asked here"), ""),
     }
 }
 
