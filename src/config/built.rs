@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config, written: &Written<'_>) -> Result<(), Config
     let is_secure = |url: &str| url.starts_with("wss://") || url.starts_with("https://");
     let by_flag = flags.agent.as_ref().is_some_and(|agent| agent.hub.is_some());
     let place = if by_flag { "--hub".into() } else { source.at("agent.hub") };
+    wanted(features::AGENT, config.agent.hub.is_some(), place.clone())?;
     wanted(features::TLS, config.agent.hub.as_deref().is_some_and(is_secure), place)?;
     let webhook = config.alerts.webhook.as_ref().is_some_and(|webhook| is_secure(&webhook.url));
     wanted(features::TLS, webhook, source.at("alerts.webhook"))?;

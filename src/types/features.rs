@@ -17,7 +17,10 @@ pub const COMMANDS: Feature = Feature { name: "commands", built_in: cfg!(feature
 /// This device's own containers, told and acted on.
 pub const DOCKER: Feature = Feature { name: "docker", built_in: cfg!(feature = "docker") };
 
-pub const ALL: [Feature; 4] = [TLS, MDNS, COMMANDS, DOCKER];
+/// This device as an agent of a hub on another machine.
+pub const AGENT: Feature = Feature { name: "agent", built_in: cfg!(feature = "agent") };
+
+pub const ALL: [Feature; 5] = [TLS, MDNS, COMMANDS, DOCKER, AGENT];
 
 impl Feature {
     /// What to tell somebody who asks for a part that was left out; `what` is the key, the flag or the command.
