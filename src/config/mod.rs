@@ -15,6 +15,7 @@ mod gpio;
 mod hub;
 mod listen;
 mod load;
+mod passed;
 #[cfg_attr(not(feature = "commands"), path = "no_pattern.rs")]
 mod pattern;
 mod pin_rules;
@@ -33,6 +34,7 @@ pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
+pub use passed::Passed;
 pub use source::ConfigError;
 
 use std::net::SocketAddr;
