@@ -55,8 +55,8 @@ pub fn boot_id(root: &Path) -> Option<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::spool::Kind;
     use super::*;
+    use crate::agent::remote::spool::Kind;
     use crate::wire::chatops::client::Packed;
 
     #[test]
