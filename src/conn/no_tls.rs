@@ -22,9 +22,7 @@ impl Tls {
         Err(TlsError)
     }
 
-    /// # Errors
-    /// There is nothing to read again.
-    pub fn reload(&self) -> Result<(), TlsError> {
+    pub fn replace(&self, _: Tls) {
         match self.0 {}
     }
 

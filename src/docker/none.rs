@@ -15,6 +15,8 @@ impl Docker {
         Docker
     }
 
+    pub fn replace(&self, _: &config::Docker) {}
+
     pub fn enabled(&self) -> bool {
         false
     }

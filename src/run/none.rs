@@ -35,6 +35,11 @@ impl Runner {
         Ok(Runner)
     }
 
+    /// Nothing is allowed, before or after.
+    pub fn replace(&self, _: &Commands) -> bool {
+        true
+    }
+
     pub fn enabled(&self) -> bool {
         false
     }
