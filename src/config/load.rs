@@ -7,8 +7,9 @@ use log::LevelFilter;
 
 use super::access::Access;
 use super::source::{ConfigError, Source};
-use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{AgentFlags, access, accounts, agent, alerts, built, docker, listen, pins, raw, templates, tls, validate};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Passed, Session, Store, Telemetry};
+use crate::types::features;
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +97,7 @@ pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Ex
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
-    let reachable = listen::is_reachable(&config.listen);
+    let reachable = features::MDNS.built_in && listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
     config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
     accounts::accounts(&mut config.accounts, &written)?;
@@ -107,6 +108,7 @@ pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Ex
     hub(&mut config.hub, &file.hub);
     agent::agent(&mut config.agent, &written, &mut config.warnings)?;
     let agent_keyless = agent::key(&mut config.agent, &written, &mut config.warnings).err();
+    built::check(&config, &written)?;
     validate::check(&config, &source)?;
     let tls_key = config.tls.as_ref().map(|files| ("tls.key".to_owned(), files.key.clone()));
     let agent_key = agent::key_file(&written).filter(|_| config.agent.hub.is_some());

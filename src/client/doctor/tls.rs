@@ -3,13 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use super::Patient;
 use super::report::Finding;
 use super::x509::Facts;
-use crate::config::{Config, TlsFiles};
+use crate::config::Config;
 use crate::conn::Tls;
 use crate::rt::clock;
 
@@ -29,7 +26,7 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
                    `openssl pkey -in KEY -pubout` print the same key then";
         return vec![Finding::problem("tls", error.to_string(), fix)];
     }
-    let Some(facts) = read(files) else {
+    let Some(facts) = Tls::certificate(files).and_then(|der| Facts::read(&der)) else {
         let what = format!("the certificate '{}' cannot be taken apart", files.cert.display());
         return vec![Finding::problem(
             "tls",
@@ -40,12 +37,6 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
     let own = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     let names = named(&facts, &patient.config, &own);
     [time(&facts, clock::wall())].into_iter().chain(names).collect()
-}
-
-/// The first in the file is the server's.
-fn read(files: &TlsFiles) -> Option<Facts> {
-    let first = CertificateDer::pem_file_iter(&files.cert).ok()?.next()?.ok()?;
-    Facts::read(&first)
 }
 
 fn time(facts: &Facts, now: SystemTime) -> Finding {
