@@ -10,6 +10,12 @@ use super::{access, raw, validate};
 use crate::types::fingerprint::Fingerprint;
 use crate::types::topic::Pattern;
 
+/// A TiB; where a `usize` has 32 bits, what it can count to.
+const MOST_SPOOL: usize = match 1_usize.checked_shl(40) {
+    Some(most) => most,
+    None => usize::MAX,
+};
+
 /// What `pinwire agent` has on its command line; it beats the file.
 #[derive(Clone, Debug, Default)]
 pub struct AgentFlags {
@@ -145,7 +151,7 @@ pub(super) fn agent(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec
         Duration::from_millis(100)..=Duration::from_secs(3600),
     )?;
     validate::count(source, "agent.spool_ram", agent.spool_ram, 64 << 10..=1 << 30)?;
-    validate::count(source, "agent.spool_bytes", agent.spool_bytes, 0..=1 << 40)?;
+    validate::count(source, "agent.spool_bytes", agent.spool_bytes, 0..=MOST_SPOOL)?;
     for (name, key) in [(&agent.name, "agent.name"), (&agent.cluster, "agent.cluster")] {
         if let Some(Err(why)) = name.as_deref().map(validate::plain_name) {
             let by_flag = key == "agent.name" && flags.is_some_and(|flags| flags.name.is_some());
