@@ -10,12 +10,6 @@ use super::{access, raw, validate};
 use crate::types::fingerprint::Fingerprint;
 use crate::types::topic::Pattern;
 
-/// A TiB; where a `usize` has 32 bits, what it can count to.
-const MOST_SPOOL: usize = match 1_usize.checked_shl(40) {
-    Some(most) => most,
-    None => usize::MAX,
-};
-
 /// What `pinwire agent` has on its command line; it beats the file.
 #[derive(Clone, Debug, Default)]
 pub struct AgentFlags {
@@ -151,7 +145,7 @@ pub(super) fn agent(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec
         Duration::from_millis(100)..=Duration::from_secs(3600),
     )?;
     validate::count(source, "agent.spool_ram", agent.spool_ram, 64 << 10..=1 << 30)?;
-    validate::count(source, "agent.spool_bytes", agent.spool_bytes, 0..=MOST_SPOOL)?;
+    validate::count(source, "agent.spool_bytes", agent.spool_bytes, 0..=most_spool_bytes())?;
     for (name, key) in [(&agent.name, "agent.name"), (&agent.cluster, "agent.cluster")] {
         if let Some(Err(why)) = name.as_deref().map(validate::plain_name) {
             let by_flag = key == "agent.name" && flags.is_some_and(|flags| flags.name.is_some());
@@ -197,6 +191,11 @@ pub(super) fn agent(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec
 
 /// Each is watched.
 const MOST_FILES: usize = 64;
+
+/// A terabyte; where addresses have 32 bits, what those can count.
+fn most_spool_bytes() -> usize {
+    usize::try_from(1_u64 << 40).unwrap_or(usize::MAX)
+}
 
 /// Whether a hub's URL is one with TLS; `None` where it is no URL of a hub.
 fn scheme(url: &str) -> Option<bool> {
