@@ -1,15 +1,15 @@
 # What the scripts about emulated boards share, on top of cross/lib.sh: apt for Debian 12 whatever this machine is,
-# and one who fetches at a time. Sourced by bash scripts; it does nothing by itself.
+# and one at a time. Sourced by bash scripts; it does nothing by itself.
 # shellcheck shell=bash
 # shellcheck source=cross/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-# lock_boards: as lock_cache, but a build need not wait for a kernel.
-lock_boards() {
+# lock_for NAME: as lock_cache, but only for those who make the same thing.
+lock_for() {
     tools flock
     mkdir -p "$cache"
-    exec 8>"$cache/boards.lock"
-    flock --timeout 900 8 || die "another run has been fetching for 15 minutes ($cache/boards.lock)"
+    exec 8>"$cache/$1.lock"
+    flock --timeout 1800 8 || die "another run has been making it for half an hour ($cache/$1.lock)"
 }
 
 # debian_apt DIRECTORY ARCHITECTURE SUITE…: as private_apt, with these suites of the archive this machine is installed

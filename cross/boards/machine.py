@@ -36,6 +36,15 @@ class Failed(Exception):
     """What was to be shown did not show."""
 
 
+def say(what):
+    print(what, flush=True)
+
+
+def expect(what, holds):
+    if not holds:
+        raise Failed(f"this does not hold: {what}")
+
+
 def free_ports(number):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [made.getsockname()[1] for made in sockets]

@@ -11,7 +11,6 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 try:
@@ -19,7 +18,7 @@ try:
 except ImportError:
     sys.exit("show.py: needs Python's websockets: pip install --no-deps -r tests/python/requirements.txt")
 
-from machine import Failed, Machine, make_initramfs, newest
+from machine import Failed, Machine, expect, make_initramfs, newest, say
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The targets of a release, on the Zero: from exec to the first connection, and memory when idle.
@@ -66,14 +65,6 @@ shift 19
 echo "begun $1"; echo "listens $listens"; echo "answers $answers"; echo "line $listening"
 """
 
-say_lock = threading.Lock()
-
-
-def say(what):
-    with say_lock:
-        print(what, flush=True)
-
-
 class Visitor:
     """A WebSocket client on this machine."""
 
@@ -103,11 +94,6 @@ class Visitor:
             if event.get("type") == topic and matches(event["data"]):
                 return event
         raise Failed(f"no event {topic} within {ANSWER} s")
-
-
-def expect(what, holds):
-    if not holds:
-        raise Failed(f"this does not hold: {what}")
 
 
 def start(machine, backend):
@@ -163,7 +149,7 @@ def telemetry(machine, key, name):
 def memory(machine):
     """Resident memory and threads once nobody is connected any more."""
     time.sleep(3)
-    lines = machine.run("grep -E '^(VmRSS|RssAnon|RssFile|VmHWM|Threads)' /proc/$(cat /run/pid)/status")
+    lines = machine.run("grep -E '^(VmRSS|RssAnon|RssFile|RssShmem|Threads)' /proc/$(cat /run/pid)/status")
     found = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines.splitlines())}
     say("idle: " + ", ".join(f"{name} {value}{'' if name == 'Threads' else ' KiB'}" for name, value in found.items()))
     return found["VmRSS"]
