@@ -242,6 +242,7 @@ impl From<&ServeArgs> for Flags {
             log_level: args.log_level.clone(),
             debug_echo: args.debug_echo,
             debug_actions: args.debug_actions,
+            passed: Vec::new(),
             agent: None,
         }
     }

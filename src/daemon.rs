@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +31,7 @@ use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
+use crate::systemd::{Fact, Given, Notify, Socket};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
 use crate::types::fleet::Server;
@@ -38,6 +39,9 @@ use crate::{http, logging, run, wire};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
+
+/// How long the database may take to open: a large one that may be damaged is read whole.
+const STORE_START: Duration = Duration::from_secs(600);
 
 /// What it has where others have used up all the time.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -57,7 +61,7 @@ impl StartError {
 ///
 /// # Errors
 /// Something it needs cannot be had: an address in use, a certificate that cannot be read.
-pub fn run(config: &Config) -> Result<(), StartError> {
+pub fn run(config: &Config, given: Given) -> Result<(), StartError> {
     // Before any thread exists: signals that come during the start are kept for later.
     let again = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
@@ -66,10 +70,14 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let daemon = Daemon::start(config)?;
+    let daemon = Daemon::start(config, given)?;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => daemon.reload(),
+            SIGHUP => {
+                // Until it is dropped, the service manager knows.
+                let _reloading = daemon.notify.reloading();
+                daemon.reload();
+            }
             _ => break,
         }
     }
@@ -107,6 +115,7 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
 }
 
 struct Daemon {
+    notify: Arc<Notify>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
     desk: Arc<Desk>,
@@ -128,9 +137,11 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Result<Daemon, StartError> {
+    fn start(config: &Config, given: Given) -> Result<Daemon, StartError> {
+        let Given { notify, watchdog, sockets: passed, complaints } = given;
         let hub = Hub::start(wire::encode).map_err(StartError::new)?;
         logging::start(config, &hub);
+        complaints.iter().for_each(|complaint| log::warn!("{complaint}"));
         config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         if let Some(dir) = &config.state_dir
             && let Err(error) = std::fs::create_dir_all(dir)
@@ -143,14 +154,13 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
+        if config.state_dir.is_some() {
+            notify.takes(STORE_START, "opening the database");
+        }
         let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
-        let sockets = config.listen.iter().map(|address| {
-            Listener::bind(*address)
-                .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error))))
-        });
-        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+        let sockets = sockets(config, passed)?;
 
         let node_id: Arc<str> = config.node_id.as_str().into();
         let facts = Arc::clone(&hub);
@@ -248,7 +258,9 @@ impl Daemon {
             name: config.node_id.clone(),
         });
         let mdns = on_network(config, &listeners, &nodes);
+        notify.start(watchdog, Vec::new()).map_err(StartError::new)?;
         let daemon = Daemon {
+            notify,
             node_id,
             hub,
             desk,
@@ -271,13 +283,22 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// One line per listener on stdout; whoever started us may be waiting for it.
+    /// One line per listener on stdout, and a word to the service manager; whoever started us may be waiting for it.
     fn say_ready(&self) {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let addresses = self.listeners.iter().map(|listener| format!("{scheme}://{}", listener.address()));
+        let addresses: Vec<_> = addresses.collect();
+        if !addresses.is_empty() {
+            self.notify.tell(Fact::Listening, &format!("listening on {}", addresses.join(", ")));
+        }
+        let backend = self.desk.gpio.backend();
+        let simulated = if backend.simulated { ", simulated" } else { "" };
+        self.notify.tell(Fact::Backend, &format!("GPIO backend {}{simulated}", backend.name));
+        self.notify.ready();
         let mut stdout = std::io::stdout().lock();
-        for listener in &self.listeners {
+        for address in addresses {
             // Nobody may be there to read it; the daemon serves all the same.
-            let _ = writeln!(stdout, "listening on {scheme}://{}", listener.address());
+            let _ = writeln!(stdout, "listening on {address}");
         }
         let _ = stdout.flush();
     }
@@ -295,6 +316,7 @@ impl Daemon {
     fn shut_down(self, limit: Duration) {
         let deadline = clock::now() + limit;
         log::info!("shutting down");
+        self.notify.stopping(limit);
         // Before anything that could take its time.
         self.desk.gpio.seal("shutting down");
         for listener in self.listeners {
@@ -327,6 +349,7 @@ impl Daemon {
         // A card takes its time, and what it does not get is gone.
         self.store.stop(deadline.saturating_duration_since(clock::now()));
         self.shared.flusher.stop(step(deadline));
+        self.notify.stop(step(deadline));
         log::info!("stopped");
     }
 }
@@ -334,6 +357,20 @@ impl Daemon {
 /// For a step of the shutdown that should be immediate: no longer than `until`, but for a moment.
 fn step(until: Instant) -> Duration {
     until.saturating_duration_since(clock::now()).clamp(MOMENT, STEP)
+}
+
+/// The sockets of all addresses: those that are open already, and the others.
+fn sockets(config: &Config, passed: Vec<Socket>) -> Result<Vec<TcpListener>, StartError> {
+    let mut passed: Vec<_> = passed.into_iter().map(|socket| (socket.address, socket.listener)).collect();
+    let open = |address: &SocketAddr| match passed.iter().position(|(other, _)| other == address) {
+        Some(at) => {
+            log::info!("{address} is the service manager's socket");
+            Ok(passed.swap_remove(at).1)
+        }
+        None => Listener::bind(*address)
+            .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error)))),
+    };
+    config.listen.iter().map(open).collect()
 }
 
 /// Lets visitors in, and the agent out.

@@ -15,7 +15,7 @@
 //! | [`rt`] | threads, clocks, memory and descriptor limits; the only room that spawns or reads a clock |
 //! | [`config`], [`web`] | raw (as written) → typed (what it means), after which a bad value cannot exist; the embedded pages |
 //! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
-//! | [`auth`], [`conn`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets |
+//! | [`auth`], [`conn`], [`systemd`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets; what a service manager gives and is told |
 //! | [`hub`], [`gpio`], [`telemetry`], [`store`], [`run`], [`docker`], [`mdns`] | the workshops: events to subscribers, lines, readings, what outlives the process, commands, containers, who else is on the network |
 //! | [`alerts`], [`collect`], [`nodes`] | thresholds and what is watched without one; a machine's whole sample; clusters and the machines in them |
 //! | [`fleet`] | servers and their agents, as the hub knows them |
@@ -62,6 +62,7 @@
 //! | `agent-link` | its hub, or the next attempt to reach it; what there is to tell it | 1, with a hub |
 //! | `agent-spill` | the disk, while the agent ends | 1, with a hub |
 //! | `agent-journal`, `agent-files` | `journalctl`; what is appended to log files | 1 each, where they are told a hub |
+//! | `watchdog` | half of the service manager's interval, changes of the status it shows | 1, under a service manager |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!
 //! An idle daemon does not wake unless it is its own server, which measures every five seconds; the kernel says when
@@ -102,6 +103,7 @@ pub mod wire;
 
 pub mod auth;
 pub mod conn;
+pub mod systemd;
 
 pub mod docker;
 pub mod gpio;

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs, UserCommand};
-use pinwire::config::{self, Config, ConfigError, Flags};
+use pinwire::config::{self, Config, ConfigError, Flags, Passed};
 use pinwire::{
     client::{self, ClientError},
-    daemon, rt, run,
+    daemon, rt, run, systemd,
 };
 
 const FAILED: u8 = 1;
@@ -28,15 +28,9 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => match load(&args) {
-            Ok(config) => exit(daemon::run(&config), BAD_USAGE),
-            Err(error) => exit(Err(error), BAD_USAGE),
-        },
-        Command::Agent(args) => match load(&args) {
-            Ok(config) => exit(daemon::run(&config), BAD_USAGE),
-            Err(error) => exit(Err(error), BAD_USAGE),
-        },
-        Command::CheckConfig(args) => match load(&args.serve) {
+        Command::Serve(args) => serve((&args).into()),
+        Command::Agent(args) => serve((&args).into()),
+        Command::CheckConfig(args) => match load(&(&args.serve).into()) {
             Ok(config) => exit(client::check(&config), BAD_USAGE),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
@@ -54,6 +48,20 @@ fn main() -> ExitCode {
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),
+    }
+}
+
+/// Runs the daemon, with what a service manager has for it.
+fn serve(mut flags: Flags) -> ExitCode {
+    let given = match systemd::take() {
+        Ok(given) => given,
+        Err(error) => return exit(Err(error), BAD_USAGE),
+    };
+    let passed = |socket: &systemd::Socket| Passed { address: socket.address, both_families: socket.both_families };
+    flags.passed = given.sockets.iter().map(passed).collect();
+    match load(&flags) {
+        Ok(config) => exit(daemon::run(&config, given), BAD_USAGE),
+        Err(error) => exit(Err(error), BAD_USAGE),
     }
 }
 
@@ -86,11 +94,8 @@ fn within(store: &StoreArgs, run: &dyn Fn(&Path) -> Result<(), ClientError>) -> 
     }
 }
 
-fn load<'a, A>(args: &'a A) -> Result<Config, ConfigError>
-where
-    Flags: From<&'a A>,
-{
-    config::load(&args.into(), &|name| std::env::var(name).ok())
+fn load(flags: &Flags) -> Result<Config, ConfigError> {
+    config::load(flags, &|name| std::env::var(name).ok())
 }
 
 fn exit<E: std::fmt::Display>(result: Result<(), E>, code: u8) -> ExitCode {
@@ -100,7 +105,7 @@ fn exit<E: std::fmt::Display>(result: Result<(), E>, code: u8) -> ExitCode {
             // One line, also where a library's text has several.
             let text = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
             if !text.is_empty() {
-                eprintln!("pinwire: {text}");
+                rt::stderr::say(log::Level::Error, &format!("pinwire: {text}"));
             }
             ExitCode::from(code)
         }

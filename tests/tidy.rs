@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     // alerts are kept and published, a sample has readings in it.
     &["alerts", "collect", "nodes"],
     &["hub", "gpio", "telemetry", "store", "run", "docker", "mdns"],
-    &["auth", "conn"],
+    &["auth", "conn", "systemd"],
     &["wire"],
     // What every room is configured with, and stands on.
     &["config", "rt", "web"],

@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::access::Access;
 use super::defaults;
 use super::load::Written;
+use super::passed;
 use super::source::ConfigError;
 
-/// The addresses of flags, else environment and file, else the default.
+/// The addresses of flags, else environment and file, else the default; and the sockets that are open already, beside
+/// which the default is not opened.
 ///
 /// `PORT` alone means all interfaces as in PiCloud, unless nobody decided who may come in. Where the file names
 /// addresses, `PORT` (which beats the file) changes only their port: it must not open an interface that the file
@@ -25,18 +27,21 @@ pub(super) fn addresses(written: &Written<'_>, access: &Access) -> Result<Vec<So
                 (with_port(addresses, port), place)
             }
             // An agent is asked nothing, unless somebody says so.
-            (None, _) if written.flags.agent.is_some() => return Ok(Vec::new()),
+            (None, _) if written.flags.agent.is_some() => (Vec::new(), String::new()),
             (None, Some(port)) => {
                 let ip = if matches!(access, Access::Undecided) { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
                 (vec![SocketAddr::from((ip, port))], "PORT".to_owned())
             }
+            (None, None) if !written.flags.passed.is_empty() => (Vec::new(), String::new()),
             (None, None) => (vec![SocketAddr::from((Ipv4Addr::LOCALHOST, defaults::PORT))], "listen".to_owned()),
         }
     };
     if matches!(access, Access::Undecided) {
         refuse_strangers(&addresses, &place)?;
+        let passed: Vec<_> = written.flags.passed.iter().map(|passed| passed.address).collect();
+        refuse_strangers(&passed, "the service manager's socket")?;
     }
-    Ok(without_repeats(addresses))
+    Ok(without_repeats(passed::merge(&addresses, &place, &written.flags.passed)?))
 }
 
 fn parse_all(texts: &[String], place: &str) -> Result<Vec<SocketAddr>, ConfigError> {

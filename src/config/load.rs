@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
 use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Session, Store, Telemetry};
+use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Passed, Session, Store, Telemetry};
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Flags {
     pub log_level: Option<String>,
     pub debug_echo: bool,
     pub debug_actions: bool,
+    /// Sockets that are open already.
+    pub passed: Vec<Passed>,
     /// Connect to a hub, and listen only where that is said.
     pub agent: Option<AgentFlags>,
 }

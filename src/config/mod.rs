@@ -14,6 +14,7 @@ mod gpio;
 mod hub;
 mod listen;
 mod load;
+mod passed;
 mod pin_rules;
 mod pins;
 mod raw;
@@ -30,6 +31,7 @@ pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
+pub use passed::Passed;
 pub use source::ConfigError;
 
 use std::net::SocketAddr;

@@ -6,5 +6,7 @@ pub mod clock;
 pub mod kernel_clock;
 pub mod memory;
 pub mod process;
+pub mod pulse;
 pub mod random;
+pub mod stderr;
 pub mod worker;
