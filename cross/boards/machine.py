@@ -1,5 +1,6 @@
 """An emulated Raspberry Pi: boots it with a limit, reaches into it, and ends it. For show.py and system.py."""
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,12 @@ BOARDS = {
 
 class Failed(Exception):
     """What was to be shown did not show."""
+
+
+def end_well():
+    """Ended from outside, the board goes down too."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def say(what):
@@ -83,9 +90,9 @@ class Machine:
             try:
                 self.switch_on()
                 return self
-            except Failed as failed:
+            except BaseException as failed:
                 self.switch_off()
-                if attempt == 2:
+                if attempt == 2 or not isinstance(failed, Failed):
                     self.scratch.cleanup()
                     raise
                 print(f"not up at the first attempt, once more: {failed}", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ try:
 except ImportError:
     sys.exit("show.py: needs Python's websockets: pip install --no-deps -r tests/python/requirements.txt")
 
-from machine import Failed, Machine, expect, make_initramfs, newest, say
+from machine import Failed, Machine, end_well, expect, make_initramfs, newest, say
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The targets of a release, on the Zero: from exec to the first connection, and memory when idle.
@@ -193,6 +193,7 @@ def main():
     if len(sys.argv) != 5:
         sys.exit(__doc__)
     name, kernel, program, client = sys.argv[1:]
+    end_well()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pinwire-board-") as scratch:
         files = {"bin/pinwire": (program, 0o755), "board/cgi-bin/shell": (HERE / "shell.cgi", 0o755)}

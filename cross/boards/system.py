@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from machine import Failed, Machine, expect, make_initramfs, say
+from machine import Failed, Machine, end_well, expect, make_initramfs, say
 
 HERE = pathlib.Path(__file__).resolve().parent
 # From the kernel to a shell below systemd: 25 s on an idle host, and four times that on a busy one.
@@ -103,6 +103,7 @@ def main():
         sys.exit(__doc__)
     name, kernel, image, readme, heading, client = sys.argv[1:7]
     files = [pathlib.Path(file) for file in sys.argv[7:]]
+    end_well()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pinwire-board-") as scratch:
         contents = {"board/cgi-bin/shell": (HERE / "shell.cgi", 0o755)}
