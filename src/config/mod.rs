@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod agent;
 mod alerts;
+mod built;
 mod commands;
 mod defaults;
 mod docker;
@@ -15,9 +16,12 @@ mod hub;
 mod listen;
 mod load;
 mod passed;
+#[cfg_attr(not(feature = "commands"), path = "no_pattern.rs")]
+mod pattern;
 mod pin_rules;
 mod pins;
 mod raw;
+mod settings;
 mod source;
 mod templates;
 mod tls;
@@ -32,6 +36,7 @@ pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use passed::Passed;
+pub use settings::{Changed, Setting, When, line_table};
 pub use source::ConfigError;
 
 use std::net::SocketAddr;
