@@ -40,6 +40,7 @@ use crate::dispatch::Desk;
 use crate::hub::Hub;
 use crate::rt::worker::Worker;
 use crate::rt::{clock, random};
+use crate::systemd::Notify;
 pub use facts::of_this_machine as facts_of_this_machine;
 use feed::Feed;
 use journal::Cursor;
@@ -63,6 +64,7 @@ pub struct Rooms {
     pub root: PathBuf,
     pub state_dir: Option<PathBuf>,
     pub node_id: String,
+    pub notify: Arc<Notify>,
 }
 
 /// The agent, from before its start to its end.
@@ -144,6 +146,7 @@ impl Agent {
             root: rooms.root,
             boot_id,
             node_id: rooms.node_id,
+            notify: rooms.notify,
         };
         let parts = Mutex::new(Parts::Ready(Box::new(Ready { feed, link, readers })));
         Ok(Some(Agent { shared, stop_feed, cursor, parts }))

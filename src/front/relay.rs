@@ -14,15 +14,16 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::Door;
 use super::head::{self, Head};
 use super::limits::Slot;
 use super::visit::{Refusal, check, refuse};
+use super::{Door, Stage, Visitor};
 use crate::conn::{Conn, Got, Reader, Wait, timespec};
 use crate::http::Upstream;
 use crate::rt::clock;
@@ -35,10 +36,12 @@ const BACKLOG: usize = 64 * 1024;
 
 /// Relays until the visitor is done. `bytes` is what was read so far: a whole head, and what came behind it.
 #[inline(never)]
-pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8>, slot: Slot) {
+pub fn run(door: &Arc<Door>, visitor: &Visitor, mut reader: Reader, bytes: Vec<u8>, slot: Slot) {
+    let conn = &visitor.conn;
     let mut relay = Relay {
         door,
         conn,
+        stage: &visitor.stage,
         reader: &mut reader,
         slot,
         input: bytes,
@@ -61,6 +64,7 @@ pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8
 struct Relay<'a> {
     door: &'a Arc<Door>,
     conn: &'a Arc<Conn>,
+    stage: &'a Stage,
     reader: &'a mut Reader,
     slot: Slot,
     /// What the visitor sent and nobody has read.
@@ -143,7 +147,9 @@ impl Relay<'_> {
             return Ok(());
         };
         let (head_length, end) = (head.length, head.length + length);
-        self.last = !head.keep_alive;
+        // Either the shutdown sees the mark, or we see that it has passed us by.
+        self.stage.set(Stage::HTTP);
+        self.last = !head.keep_alive || self.door.visitors.closing.load(Ordering::SeqCst);
         self.request = None;
         let upstream = self.connect()?;
         let mut outgoing = Vec::with_capacity(end);

@@ -122,7 +122,7 @@ impl Watchdog {
             }
         }
         if let (false, Some(rounds)) = (news.is_empty(), &self.rounds) {
-            self.notify.tell_now(Fact::Silent, &rounds.silence());
+            self.notify.tell_now(Fact::Silent, || rounds.silence());
         }
     }
 }
