@@ -304,6 +304,24 @@ impl Door {
     }
 }
 
+impl Door {
+    /// The visitor's first request is whole. At the end of the daemon it is also the last, with those that have come with
+    /// it: what was read is answered, and nothing more is read.
+    fn has_asked(&self, visitor: &Visitor) {
+        if visitor.stage.get() != Stage::NEW {
+            return;
+        }
+        // Either the shutdown sees the mark, or we see that it has passed us by.
+        visitor.stage.set(Stage::HTTP);
+        if self.visitors.closing.load(Ordering::SeqCst) {
+            visitor.close();
+            // Whoever waits has either seen the mark or waits by now.
+            drop(self.visitors.lock());
+            self.visitors.gone.notify_all();
+        }
+    }
+}
+
 struct Leave(Arc<Door>, u64);
 
 impl Drop for Leave {

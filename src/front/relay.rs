@@ -14,7 +14,6 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -23,7 +22,7 @@ use rustix::io::Errno;
 use super::head::{self, Head};
 use super::limits::Slot;
 use super::visit::{Refusal, check, refuse};
-use super::{Door, Stage, Visitor};
+use super::{Door, Visitor};
 use crate::conn::{Conn, Got, Reader, Wait, timespec};
 use crate::http::Upstream;
 use crate::rt::clock;
@@ -41,7 +40,7 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, mut reader: Reader, bytes: Vec<u
     let mut relay = Relay {
         door,
         conn,
-        stage: &visitor.stage,
+        visitor,
         reader: &mut reader,
         slot,
         input: bytes,
@@ -64,7 +63,7 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, mut reader: Reader, bytes: Vec<u
 struct Relay<'a> {
     door: &'a Arc<Door>,
     conn: &'a Arc<Conn>,
-    stage: &'a Stage,
+    visitor: &'a Visitor,
     reader: &'a mut Reader,
     slot: Slot,
     /// What the visitor sent and nobody has read.
@@ -147,9 +146,8 @@ impl Relay<'_> {
             return Ok(());
         };
         let (head_length, end) = (head.length, head.length + length);
-        // Either the shutdown sees the mark, or we see that it has passed us by.
-        self.stage.set(Stage::HTTP);
-        self.last = !head.keep_alive || self.door.visitors.closing.load(Ordering::SeqCst);
+        self.door.has_asked(self.visitor);
+        self.last = !head.keep_alive;
         self.request = None;
         let upstream = self.connect()?;
         let mut outgoing = Vec::with_capacity(end);
