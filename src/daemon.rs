@@ -2,6 +2,8 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod reload;
+
 use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +20,7 @@ use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
 use crate::collect::{Collector, Containers};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, ConfigError};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
@@ -57,11 +59,11 @@ impl StartError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. On SIGHUP the configuration is computed again by `load`, from the same sources.
 ///
 /// # Errors
 /// Something it needs cannot be had: an address in use, a certificate that cannot be read.
-pub fn run(config: &Config, given: Given) -> Result<(), StartError> {
+pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, ConfigError>) -> Result<(), StartError> {
     // Before any thread exists: signals that come during the start are kept for later.
     let again = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
@@ -70,18 +72,20 @@ pub fn run(config: &Config, given: Given) -> Result<(), StartError> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let daemon = Daemon::start(config, given)?;
+    let mut daemon = Daemon::start(config, given)?;
+    let notify = Arc::clone(&daemon.notify);
+    // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
         match signal {
             SIGHUP => {
                 // Until it is dropped, the service manager knows.
-                let _reloading = daemon.notify.reloading();
-                daemon.reload();
+                let _reloading = notify.reloading();
+                daemon.reload(load);
             }
             _ => break,
         }
     }
-    daemon.shut_down(config.shutdown_deadline);
+    daemon.shut_down();
     Ok(())
 }
 
@@ -115,6 +119,11 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
 }
 
 struct Daemon {
+    /// What is in use: what it was at the start, with what reloads have applied.
+    config: Config,
+    gate: Arc<Gate>,
+    origins: Arc<Origins>,
+    docker: Arc<Docker>,
     notify: Arc<Notify>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
@@ -139,7 +148,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config, given: Given) -> Result<Daemon, StartError> {
+    fn start(wanted: Config, given: Given) -> Result<Daemon, StartError> {
+        let config = &wanted;
         let Given { notify, watchdog, sockets: passed, complaints } = given;
         let hub = Hub::start(wire::encode).map_err(StartError::new)?;
         logging::start(config, &hub);
@@ -219,8 +229,8 @@ impl Daemon {
             picloud: config.picloud.clone(),
         });
         let rooms = front::Rooms {
-            origins,
-            gate,
+            origins: Arc::clone(&origins),
+            gate: Arc::clone(&gate),
             host,
             shared: Arc::clone(&shared),
             http: Arc::clone(&http),
@@ -273,6 +283,10 @@ impl Daemon {
             });
         });
         let daemon = Daemon {
+            config: wanted,
+            gate,
+            origins,
+            docker,
             notify,
             node_id,
             hub,
@@ -320,17 +334,9 @@ impl Daemon {
         let _ = stdout.flush();
     }
 
-    /// SIGHUP: the certificate and key are read again. Everything else needs a restart.
-    fn reload(&self) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => log::info!("certificate and key read again; new connections use them"),
-            Some(Err(error)) => log::error!("{error}; the certificate in use stays"),
-            None => log::info!("SIGHUP: there is no certificate to read again"),
-        }
-    }
-
     /// Each part has its share of the time, whatever the one before took of its own: what hangs is left behind.
-    fn shut_down(self, limit: Duration) {
+    fn shut_down(self) {
+        let limit = self.config.shutdown_deadline;
         let deadline = clock::now() + limit;
         log::info!("shutting down");
         self.notify.stopping(limit);

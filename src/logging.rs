@@ -3,6 +3,7 @@
 
 use std::io::Stderr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
@@ -22,21 +23,38 @@ pub fn start(config: &Config, hub: &Arc<Hub>) {
         .set_location_level(LevelFilter::Off)
         .add_filter_ignore_str(FRAMES)
         .build();
-    let events = ToHub { level: config.log_events, hub: Arc::clone(hub) };
+    let events = ToHub { hub: Arc::clone(hub) };
     let to_stderr: Box<dyn SharedLogger> = if stderr::is_journal() {
-        Box::new(ToJournal(config.log_level))
+        Box::new(ToJournal)
     } else {
-        Box::new(OneLine(WriteLogger::new(config.log_level, lines, std::io::stderr())))
+        Box::new(OneLine(WriteLogger::new(LevelFilter::Trace, lines, std::io::stderr())))
     };
     let _ = CombinedLogger::init(vec![to_stderr, Box::new(events)]);
+    set_levels(config);
+}
+
+/// What goes to stderr, and what becomes events, from now on.
+pub fn set_levels(config: &Config) {
+    let Config { log_level, log_events, .. } = *config;
+    TO_STDERR.store(log_level as usize, Ordering::Relaxed);
+    TO_HUB.store(log_events as usize, Ordering::Relaxed);
+    log::set_max_level(log_level.max(log_events));
+}
+
+/// Levels, as numbers; a reload may change them.
+static TO_STDERR: AtomicUsize = AtomicUsize::new(LevelFilter::Off as usize);
+static TO_HUB: AtomicUsize = AtomicUsize::new(LevelFilter::Off as usize);
+
+fn is_within(metadata: &Metadata, most: &AtomicUsize) -> bool {
+    metadata.level() as usize <= most.load(Ordering::Relaxed)
 }
 
 /// Writes lines for the journal, which knows the time itself.
-struct ToJournal(LevelFilter);
+struct ToJournal;
 
 impl Log for ToJournal {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        metadata.level() <= self.0 && !metadata.target().starts_with(FRAMES)
+        is_within(metadata, &TO_STDERR) && !metadata.target().starts_with(FRAMES)
     }
 
     fn log(&self, record: &Record) {
@@ -53,7 +71,7 @@ impl Log for ToJournal {
 
 impl SharedLogger for ToJournal {
     fn level(&self) -> LevelFilter {
-        self.0
+        LevelFilter::Trace
     }
 
     fn config(&self) -> Option<&simplelog::Config> {
@@ -73,7 +91,7 @@ struct OneLine(Box<WriteLogger<Stderr>>);
 
 impl Log for OneLine {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        self.0.enabled(metadata)
+        is_within(metadata, &TO_STDERR) && self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record) {
@@ -105,13 +123,12 @@ impl SharedLogger for OneLine {
 
 /// Posts records to the hub; never waits, and a full hub drops them (counted there).
 struct ToHub {
-    level: LevelFilter,
     hub: Arc<Hub>,
 }
 
 impl Log for ToHub {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        metadata.level() <= self.level
+        is_within(metadata, &TO_HUB)
     }
 
     fn log(&self, record: &Record) {
@@ -130,7 +147,7 @@ impl Log for ToHub {
 
 impl SharedLogger for ToHub {
     fn level(&self) -> LevelFilter {
-        self.level
+        LevelFilter::Trace
     }
 
     fn config(&self) -> Option<&simplelog::Config> {

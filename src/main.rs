@@ -60,7 +60,7 @@ fn serve(mut flags: Flags) -> ExitCode {
     let passed = |socket: &systemd::Socket| Passed { address: socket.address, both_families: socket.both_families };
     flags.passed = given.sockets.iter().map(passed).collect();
     match load(&flags) {
-        Ok(config) => exit(daemon::run(&config, given), BAD_USAGE),
+        Ok(config) => exit(daemon::run(config, given, &|| load(&flags)), BAD_USAGE),
         Err(error) => exit(Err(error), BAD_USAGE),
     }
 }

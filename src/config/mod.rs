@@ -18,6 +18,7 @@ mod passed;
 mod pin_rules;
 mod pins;
 mod raw;
+mod settings;
 mod source;
 mod templates;
 mod tls;
@@ -32,6 +33,7 @@ pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
 pub use load::{Flags, load, load_lines, load_state_dir};
 pub use passed::Passed;
+pub use settings::{Changed, Setting, When, line_table};
 pub use source::ConfigError;
 
 use std::net::SocketAddr;

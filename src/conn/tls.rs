@@ -21,7 +21,6 @@ pub enum TlsError {
 
 /// The certificate in use.
 pub struct Tls {
-    files: TlsFiles,
     current: RwLock<Arc<ServerConfig>>,
 }
 
@@ -29,17 +28,13 @@ impl Tls {
     /// # Errors
     /// A file cannot be read, or the two do not belong together.
     pub fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
-        Ok(Tls { files: files.clone(), current: RwLock::new(read(files)?) })
+        Ok(Tls { current: RwLock::new(read(files)?) })
     }
 
-    /// Reads the files again; connections that are in keep what they have.
-    ///
-    /// # Errors
-    /// As [`Tls::load`]; the certificate in use stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = read(&self.files)?;
+    /// Takes what another one has read; connections that are in keep what they have.
+    pub fn replace(&self, fresh: Tls) {
+        let fresh = fresh.current.into_inner().unwrap_or_else(PoisonError::into_inner);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
     }
 
     /// State for one new connection.

@@ -6,6 +6,7 @@
 mod http;
 mod log;
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::config;
@@ -45,17 +46,28 @@ pub enum DockerError {
 
 /// The containers of this machine.
 pub struct Docker {
-    config: config::Docker,
+    config: RwLock<Arc<config::Docker>>,
 }
 
 impl Docker {
     pub fn new(config: &config::Docker) -> Docker {
-        Docker { config: config.clone() }
+        Docker { config: RwLock::new(Arc::new(config.clone())) }
+    }
+
+    /// Takes other rules; a call that is under way keeps those it began with. Whether there is anything here at all
+    /// stays as it was at the start.
+    pub fn replace(&self, config: &config::Docker) {
+        let config = config::Docker { enabled: self.enabled(), ..config.clone() };
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    fn config(&self) -> Arc<config::Docker> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether containers are anybody's business.
     pub fn enabled(&self) -> bool {
-        self.config.enabled
+        self.config().enabled
     }
 
     /// The allowed containers, running or not.
@@ -64,7 +76,7 @@ impl Docker {
     /// See [`DockerError`].
     pub fn list(&self) -> Result<Vec<Container>, DockerError> {
         let mut all = self.all()?;
-        all.retain(|container| self.config.allows(&container.name));
+        all.retain(|container| self.config().allows(&container.name));
         Ok(all)
     }
 
@@ -80,7 +92,7 @@ impl Docker {
         stop_timeout: Option<Duration>,
     ) -> Result<String, DockerError> {
         let id = self.find(container)?.id;
-        let given = stop_timeout.map(|timeout| timeout.min(self.config.max_stop_timeout));
+        let given = stop_timeout.map(|timeout| timeout.min(self.config().max_stop_timeout));
         let (word, own) = match action {
             ContainerAction::Start => ("start", Duration::ZERO),
             ContainerAction::Stop => ("stop", given.unwrap_or(STOP_TIMEOUT)),
@@ -90,7 +102,7 @@ impl Docker {
         if let (Some(given), ContainerAction::Stop | ContainerAction::Restart) = (given, action) {
             target += &format!("?t={}", given.as_secs());
         }
-        let answer = http::ask(&self.config.socket, "POST", &target, self.config.timeout + own)?;
+        let answer = http::ask(&self.config().socket, "POST", &target, self.config().timeout + own)?;
         match answer.status {
             // 304: it is so already.
             200 | 204 | 304 => Ok(id),
@@ -108,7 +120,7 @@ impl Docker {
         if described.status != 200 {
             return Err(refusal(described, container));
         }
-        let mut log = Log::new(wire::docker::has_terminal(&described.read(LIST_BYTES)?), self.config.log_bytes);
+        let mut log = Log::new(wire::docker::has_terminal(&described.read(LIST_BYTES)?), self.config().log_bytes);
         let answer = self.get(&format!("/containers/{id}/logs?stdout=1&stderr=1&follow=0&tail={tail}"))?;
         if answer.status != 200 {
             return Err(refusal(answer, container));
@@ -124,11 +136,11 @@ impl Docker {
     }
 
     fn get(&self, target: &str) -> Result<http::Answer, DockerError> {
-        http::ask(&self.config.socket, "GET", target, self.config.timeout)
+        http::ask(&self.config().socket, "GET", target, self.config().timeout)
     }
 
     fn all(&self) -> Result<Vec<Container>, DockerError> {
-        if !self.config.enabled {
+        if !self.config().enabled {
             let why = "Docker is not allowed on this machine: docker.enabled in its own configuration file";
             return Err(DockerError::Denied(why.into()));
         }
@@ -150,7 +162,7 @@ impl Docker {
         if found.id.is_empty() || !found.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(DockerError::Nonsense("a container has no id".into()));
         }
-        if !self.config.allows(&found.name) {
+        if !self.config().allows(&found.name) {
             let why = format!("container '{}' is not in docker.containers of this machine's configuration", found.name);
             return Err(DockerError::Denied(why));
         }

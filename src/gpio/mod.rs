@@ -18,6 +18,7 @@ mod locked;
 mod output;
 mod persist;
 mod pwm;
+mod reload;
 mod requests;
 mod select;
 mod sequence;
@@ -27,10 +28,9 @@ mod soft_pwm;
 mod sysfs;
 mod told;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -51,6 +51,7 @@ use output::Outputs;
 
 use lines::Bell;
 pub use lines::GpioError;
+pub use reload::Kept;
 
 /// Where the facts go.
 pub struct Sinks {
@@ -92,18 +93,18 @@ pub struct Gpio {
     inner: Arc<Inner>,
 }
 
-/// Every line's name in events.
-type Resources = Arc<[Arc<str>; Pin::COUNT]>;
+/// Every line's name in events: its configured one, else `GPIO17`. A reload may change them.
+struct Resources(RwLock<[Arc<str>; Pin::COUNT]>);
 
 struct Inner {
-    config: config::Gpio,
+    /// What is in use; replaced as a whole by a reload.
+    config: RwLock<Arc<config::Gpio>>,
     /// Held for one operation (microseconds) and the sinks, nothing else.
     state: Mutex<State>,
     /// Who has to have that lock first.
     urgency: locked::Urgency,
     backend: BackendInfo,
-    names: BTreeMap<String, Pin>,
-    resources: Resources,
+    resources: Arc<Resources>,
     input: Arc<Input>,
     sinks: Arc<Sinks>,
     /// Wakes `gpio-out`; one pending wake-up is as good as many.
@@ -127,8 +128,7 @@ impl Gpio {
     pub fn new(config: &config::Gpio, places: &Places, sinks: Sinks) -> Result<Gpio, GpioError> {
         let (lines, why) = select::backend(config, places)?;
         let backend = BackendInfo { name: lines.name(), simulated: lines.simulated(), why };
-        let names = config.lines.iter().map(|(name, line)| (name.clone(), line.pin)).collect();
-        let resources: Resources = Arc::new(resources(&names));
+        let resources = Arc::new(Resources::new(config));
         let sinks = Arc::new(sinks);
         let input = Arc::new(Input::new(config, &resources, &sinks, lines.debounces()));
         let state = State {
@@ -142,11 +142,10 @@ impl Gpio {
             sealed: false,
         };
         let inner = Arc::new(Inner {
-            config: config.clone(),
+            config: RwLock::new(Arc::new(config.clone())),
             state: Mutex::new(state),
             urgency: locked::Urgency::default(),
             backend,
-            names,
             resources,
             input,
             sinks,
@@ -208,13 +207,14 @@ impl Gpio {
     /// As [`Gpio::read`].
     pub fn report(&self, pins: &[Pin]) -> Result<Vec<LineReport>, GpioError> {
         let mut state = self.inner.lock();
+        let config = self.inner.config();
         let report = |pin: &Pin| {
             Ok(LineReport {
                 pin: *pin,
                 resource: self.resource(*pin),
                 state: state.inspect(*pin)?,
                 held: state.outputs.held(*pin).is_some(),
-                allowed: self.inner.config.may_touch(*pin),
+                allowed: config.may_touch(*pin),
                 safe: state.outputs.config(*pin).safe.as_str(),
                 leased_by: state.leases.holder(*pin),
                 sequence: state.sequences.on(*pin).map(str::to_owned),
@@ -352,7 +352,7 @@ impl Gpio {
 
     /// The line with this name: `GPIO17`, `17`, `pin11`, or a configured one.
     pub fn resolve(&self, name: &str) -> Option<Pin> {
-        Pin::parse(name).or_else(|| self.inner.names.get(name).copied())
+        Pin::parse(name).or_else(|| Some(self.inner.config().lines.get(name)?.pin))
     }
 
     /// What the line's events call it: its configured name, else `GPIO17`.
@@ -363,7 +363,11 @@ impl Gpio {
 
 impl Inner {
     fn resource(&self, pin: Pin) -> Arc<str> {
-        self.resources[usize::from(pin.number())].clone()
+        self.resources.get(pin)
+    }
+
+    fn config(&self) -> Arc<config::Gpio> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn nudge(&self) {
@@ -395,12 +399,21 @@ impl Inner {
     }
 }
 
-/// Every line's name in events.
-fn resources(names: &BTreeMap<String, Pin>) -> [Arc<str>; Pin::COUNT] {
-    std::array::from_fn(|bcm| {
-        let configured = names.iter().find(|(_, pin)| usize::from(pin.number()) == bcm);
-        configured.map_or_else(|| format!("GPIO{bcm}").into(), |(name, _)| name.as_str().into())
-    })
+impl Resources {
+    fn new(config: &config::Gpio) -> Resources {
+        Resources(RwLock::new(
+            Pin::ALL.map(|pin| config.line(pin).map_or_else(|| pin.to_string().into(), |(name, _)| name.into())),
+        ))
+    }
+
+    fn get(&self, pin: Pin) -> Arc<str> {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&names[usize::from(pin.number())])
+    }
+
+    fn set(&self, pin: Pin, name: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)[usize::from(pin.number())] = name.into();
+    }
 }
 
 #[cfg(test)]

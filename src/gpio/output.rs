@@ -69,6 +69,17 @@ impl Outputs {
         &self.config[index(pin)]
     }
 
+    /// What is said of a line from now on. What it is at the moment stays.
+    pub fn configure(&mut self, line: Line) {
+        let place = index(line.pin);
+        Arc::make_mut(&mut self.config)[place] = line;
+    }
+
+    /// Whether it counts as on, for the rules.
+    pub fn is_on(&self, pin: Pin) -> bool {
+        self.known[index(pin)].on_since.is_some()
+    }
+
     pub fn held(&self, pin: Pin) -> Option<Hold> {
         self.known[index(pin)].held
     }

@@ -34,6 +34,11 @@ impl Persist {
         Persist { path, levels, dirty_since: None }
     }
 
+    /// Whether there is somewhere to keep levels.
+    pub fn has_place(&self) -> bool {
+        self.path.is_some()
+    }
+
     pub fn level(&self, name: &str) -> Option<Level> {
         self.levels.get(name).copied()
     }

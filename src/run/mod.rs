@@ -17,7 +17,7 @@ mod words;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -72,6 +72,7 @@ pub struct Ready {
     spec: Spec,
     /// From now until nobody waits for it any more.
     within: Option<Duration>,
+    output_bytes: usize,
 }
 
 impl Ready {
@@ -91,7 +92,7 @@ struct Job {
 
 /// Runs commands, a few at a time.
 pub struct Runner {
-    config: Arc<Commands>,
+    config: RwLock<Arc<Commands>>,
     queue: Mutex<Option<Sender<Box<Job>>>>,
     workers: Mutex<Vec<Worker>>,
     cancel: Arc<OwnedFd>,
@@ -113,17 +114,38 @@ impl Runner {
                 log::warn!("commands will be refused: {why}");
             }
             for _ in 0..config.max_running {
-                let (config, jobs, cancel) = (Arc::clone(&config), jobs.clone(), Arc::clone(&cancel));
+                let (jobs, cancel) = (jobs.clone(), Arc::clone(&cancel));
                 let program: PathBuf = program.to_owned();
-                workers.push(Worker::spawn("run", move || work(&config, &jobs, &program, &cancel))?);
+                workers.push(Worker::spawn("run", move || work(&jobs, &program, &cancel))?);
             }
         }
-        Ok(Runner { config, queue: Mutex::new(Some(sender)), workers: Mutex::new(workers), cancel })
+        Ok(Runner {
+            config: RwLock::new(config),
+            queue: Mutex::new(Some(sender)),
+            workers: Mutex::new(workers),
+            cancel,
+        })
+    }
+
+    /// Takes other rules for what comes from now on; how many run at a time and how many may wait stays. Says whether
+    /// that was possible: where nothing was allowed at the start there are no threads.
+    pub fn replace(&self, config: &Commands) -> bool {
+        let old = self.config();
+        if config.enabled() && self.workers.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return false;
+        }
+        let config = Commands { max_running: old.max_running, queue: old.queue, ..config.clone() };
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        true
     }
 
     /// Whether anything may be run at all.
     pub fn enabled(&self) -> bool {
-        self.config.enabled()
+        self.config().enabled()
+    }
+
+    fn config(&self) -> Arc<Commands> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether this text is a command that may be run.
@@ -131,18 +153,19 @@ impl Runner {
     /// # Errors
     /// Why not: it is to be reported as denied.
     pub fn check(&self, command: &str) -> Result<Ready, String> {
-        let prepared = template::prepare(&self.config, command)?;
-        let identity = account::identity(&self.config, prepared.user.as_deref())?;
-        let directory = self.config.directory.to_string_lossy().into_owned();
+        let config = self.config();
+        let prepared = template::prepare(&config, command)?;
+        let identity = account::identity(&config, prepared.user.as_deref())?;
+        let directory = config.directory.to_string_lossy().into_owned();
         let spec = Spec {
             argv: prepared.argv,
             directory,
             identity,
             timeout: prepared.timeout,
-            kill_after: self.config.kill_after,
-            limits: self.config.limits,
+            kill_after: config.kill_after,
+            limits: config.limits,
         };
-        Ok(Ready { spec, within: None })
+        Ok(Ready { spec, within: None, output_bytes: config.output_bytes })
     }
 
     /// Queues a command; never waits. What is sooner over than its turn comes is not run.
@@ -152,7 +175,8 @@ impl Runner {
         let refused = match queue.map(|queue| queue.try_send(Box::new(Job { ready, until, watcher }))) {
             Some(Ok(())) => return,
             Some(Err(TrySendError::Full(job))) => {
-                let (running, waiting) = (self.config.max_running, self.config.queue);
+                let config = self.config();
+                let (running, waiting) = (config.max_running, config.queue);
                 let message = format!("too many commands: {running} run and {waiting} wait, try again later");
                 Some((job.watcher, message))
             }
@@ -179,7 +203,7 @@ impl Runner {
 
 const STOPPING: &str = "the daemon is stopping";
 
-fn work(config: &Commands, jobs: &Receiver<Box<Job>>, program: &Path, cancel: &OwnedFd) {
+fn work(jobs: &Receiver<Box<Job>>, program: &Path, cancel: &OwnedFd) {
     for job in jobs {
         let Job { mut ready, until, mut watcher } = *job;
         let left = until.map(|until| until.saturating_duration_since(clock::now()));
@@ -194,7 +218,7 @@ fn work(config: &Commands, jobs: &Receiver<Box<Job>>, program: &Path, cancel: &O
             continue;
         }
         ready.spec.timeout = left.map_or(ready.spec.timeout, |left| left.min(ready.spec.timeout));
-        let outcome = attempt::run(program, &ready.spec, config.output_bytes, cancel.as_fd(), &mut |offset, text| {
+        let outcome = attempt::run(program, &ready.spec, ready.output_bytes, cancel.as_fd(), &mut |offset, text| {
             watcher.output(offset, text);
         });
         watcher.ended(outcome);

@@ -183,6 +183,14 @@ impl Store {
         answer.wait()
     }
 
+    /// Reads the keys and users again; they are in force on return.
+    ///
+    /// # Errors
+    /// As [`Store::write`], whose way this takes: what is on the disk stays as it is.
+    pub fn reread(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(()))
+    }
+
     /// Reads: what `f` sees is one state of the database, whatever is written meanwhile. In a file it waits for no
     /// write, only for another reading.
     ///
