@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod agent;
 mod alerts;
+mod built;
 mod commands;
 mod defaults;
 mod docker;
@@ -15,6 +16,8 @@ mod hub;
 mod listen;
 mod load;
 mod passed;
+#[cfg_attr(not(feature = "commands"), path = "no_pattern.rs")]
+mod pattern;
 mod pin_rules;
 mod pins;
 mod raw;

@@ -13,10 +13,10 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, WebSocket};
 
 use super::backoff::Backoff;
-use super::facts;
-use super::orders::{Orders, Reply};
 use super::session::Session;
 use super::shared::Shared;
+use crate::agent::facts;
+use crate::agent::orders::{Orders, Reply};
 use crate::auth::{Digest, KeyId};
 use crate::config;
 use crate::conn::client::{Cancel, Dial, DialError, Stream};

@@ -11,10 +11,10 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
-use super::actions::Actions;
 use super::link::{End, Link};
 use super::moment::Moment;
 use super::spool::Kind;
+use crate::agent::actions::Actions;
 use crate::auth::proof;
 use crate::config::HubProtocol;
 use crate::conn::client::Stream;
