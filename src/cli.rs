@@ -6,12 +6,14 @@ mod key;
 mod user;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{AuthMode, Backend, Flags};
+use crate::types::features;
 use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
 pub use audit::AuditArgs;
@@ -33,6 +35,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 #[command(
     name = "pinwire",
     version,
+    long_version = long_version(),
     about = "Puts a Raspberry Pi on the wire: GPIO, telemetry, events and pub/sub on one port",
     long_about = None,
     after_help = "Without a command, pinwire serves. Exit codes: 0 done, 1 failed, 2 bad usage or configuration.\n\
@@ -46,6 +49,13 @@ pub struct Cli {
     /// Used when there is no command.
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// With `--version`; `-V` says the number alone.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{}\nfeatures: {}", env!("CARGO_PKG_VERSION"), features::built_in()));
+    &TEXT
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -112,7 +122,7 @@ pub struct ServeArgs {
     /// Serve /echo, for conformance suites
     #[arg(long)]
     pub debug_echo: bool,
-    /// Answer DEBUG_PANIC, for failure tests
+    /// Answer DEBUG_PANIC and DEBUG_HANG, for failure tests
     #[arg(long)]
     pub debug_actions: bool,
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use log::LevelFilter;
 
 use super::source::{ConfigError, Source};
-use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{AgentFlags, access, accounts, agent, alerts, built, docker, listen, pins, raw, templates, tls, validate};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Passed, Session, Store, Telemetry};
+use crate::types::features;
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
-    let reachable = listen::is_reachable(&config.listen);
+    let reachable = features::MDNS.built_in && listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
     config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
     accounts::accounts(&mut config.accounts, &written)?;
@@ -73,6 +74,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
     agent::agent(&mut config.agent, &written, &mut config.warnings)?;
+    built::check(&config, &written)?;
     validate::check(&config, &source)?;
     Ok(config)
 }

@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod agent;
 mod alerts;
+mod built;
 mod commands;
 mod defaults;
 mod docker;
@@ -15,6 +16,8 @@ mod hub;
 mod listen;
 mod load;
 mod passed;
+#[cfg_attr(not(feature = "commands"), path = "no_pattern.rs")]
+mod pattern;
 mod pin_rules;
 mod pins;
 mod raw;
@@ -57,7 +60,7 @@ pub struct Config {
     pub node_id: String,
     /// How long a shutdown may take in all.
     pub shutdown_deadline: Duration,
-    /// Answer `DEBUG_PANIC`, for failure tests.
+    /// Answer `DEBUG_PANIC` and `DEBUG_HANG`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
     pub accounts: Accounts,
