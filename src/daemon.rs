@@ -30,7 +30,7 @@ use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
 use crate::mdns::{Mdns, Me};
 use crate::nodes::{Nodes, Own};
-use crate::rt::{clock, stderr, worker};
+use crate::rt::{clock, random, stderr, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::systemd::{Fact, Given, Notify, Socket};
@@ -169,6 +169,12 @@ impl Daemon {
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
         if config.state_dir.is_some() {
             notify.takes(STORE_START, "opening the database");
+        }
+        if !random::is_ready() {
+            log::info!(
+                "the kernel has no random numbers yet; the store, and the first key, wait some seconds for them \
+                 (a Pi's generator is the kernel module bcm2835-rng or iproc-rng200)"
+            );
         }
         let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
