@@ -114,6 +114,7 @@ struct Inner {
     worker: Mutex<Option<Worker>>,
     /// Of `gpio-out`.
     pulse: Pulse,
+    writer: persist::Writer,
     /// Wakes `gpio-in`, where there is one.
     bell: OnceLock<Bell>,
     /// A failure test wants `gpio-out` to crash.
@@ -154,6 +155,7 @@ impl Gpio {
             stopping: AtomicBool::new(false),
             worker: Mutex::default(),
             pulse: Pulse::default(),
+            writer: persist::Writer::default(),
             bell: OnceLock::new(),
             crash: AtomicBool::new(false),
         });
@@ -275,8 +277,9 @@ impl Gpio {
         let file = state.persist.take();
         drop(guard);
         if let Some(file) = file {
-            file.write();
+            inner.writer.write(file);
         }
+        inner.writer.stop(limit);
     }
 
     /// Drives the configured outputs to their safe states, without a daemon, and lets them go. Says per line what was

@@ -274,6 +274,12 @@ impl Lines for Sysfs {
         self.shared.is_watched(pin)
     }
 
+    /// A line is taken out of the watch to be changed.
+    fn watches_through(&self, from: &Hold, to: &Hold) -> bool {
+        let same_bias = to.bias.is_none() || to.bias == from.bias;
+        same_bias && (kinds(from), from.active_low) == (kinds(to), to.active_low)
+    }
+
     fn debounces(&self) -> bool {
         false
     }
