@@ -52,6 +52,7 @@ use output::Outputs;
 use lines::Bell;
 pub use lines::GpioError;
 pub use reload::Kept;
+pub use sysfs::{SysfsChip, sysfs_chip};
 
 /// Where the facts go.
 pub struct Sinks {

@@ -340,6 +340,7 @@ fn agent_keys<'a>(agent: &'a Agent, mut to: Section<'_, 'a>) {
     let Agent {
         hub,
         key,
+        key_place: _,
         ca,
         pin,
         name,
