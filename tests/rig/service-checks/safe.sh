@@ -14,10 +14,16 @@ same "sets them again" "1 0" "$(level 17) $(level 22)"
 ends_and_returns "kill -9" kill -KILL "$(main_pid)"
 # Not SEGV: Rust's handler takes one that comes from outside for none of its own.
 ends_and_returns "an abort" kill -ABRT "$(main_pid)"
+panics() {
+    call DEBUG_PANIC "{\"thread\":\"$1\"}"
+    # That of the inputs has something to do at an edge only.
+    pulled 27 up
+}
 for thread in hub gpio-out gpio-in; do
     fresh
-    ends_and_returns "a panic of thread $thread" call DEBUG_PANIC "{\"thread\":\"$thread\"}"
+    ends_and_returns "a panic of thread $thread" panics "$thread"
     check "a panic of thread $thread: told as an error" said "thread $thread crashed" --priority=err --after-cursor="$place"
+    pulled 27 down
 done
 
 # What dies again and again is left alone, and safe.

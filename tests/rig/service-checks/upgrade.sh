@@ -13,7 +13,7 @@ else
     check "an upgrade" dpkg --install /tmp/newer.deb
     same "is one" "$version+newer" "$(dpkg-query --show --showformat='${Version}' pinwire)"
     check "the daemon runs, anew" within "$LIMIT" reborn "$pid"
-    check "its outputs were safe meanwhile" grep -q "gpio_value: $((base + 17)) set 0" "$TRACING/trace"
+    check "its outputs were safe meanwhile" safe
     same "and are set again" "1 0" "$(level 17) $(level 22)"
     same "the configuration is as it was edited" "$kept" "$(sha256sum <"$CONFIG")"
     same "the key is the same" "$key" "$(cat "$KEY")"
