@@ -122,7 +122,7 @@ pub struct ServeArgs {
     /// Serve /echo, for conformance suites
     #[arg(long)]
     pub debug_echo: bool,
-    /// Answer DEBUG_PANIC, for failure tests
+    /// Answer DEBUG_PANIC and DEBUG_HANG, for failure tests
     #[arg(long)]
     pub debug_actions: bool,
 }

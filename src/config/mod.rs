@@ -60,7 +60,7 @@ pub struct Config {
     pub node_id: String,
     /// How long a shutdown may take in all.
     pub shutdown_deadline: Duration,
-    /// Answer `DEBUG_PANIC`, for failure tests.
+    /// Answer `DEBUG_PANIC` and `DEBUG_HANG`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
     pub accounts: Accounts,

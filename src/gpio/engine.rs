@@ -271,6 +271,7 @@ impl Inner {
             if let Some(file) = file {
                 file.write();
             }
+            self.pulse.beat();
             match next {
                 None if nudged.recv().is_err() => return,
                 None => {}

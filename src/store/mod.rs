@@ -61,6 +61,7 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::{Accounts, Keys};
 use crate::config;
 use crate::rt::clock;
+use crate::rt::pulse::Asked;
 use crate::rt::worker::Worker;
 pub use agent_keys::AgentKey;
 pub use alerts::KeptAlert;
@@ -208,6 +209,22 @@ impl Store {
             self.shared.met_damage();
         }
         Ok(outcome?)
+    }
+
+    /// Its thread, to be asked whether it comes round. What it waits for may be a slow disk.
+    pub fn asked(&self) -> Asked {
+        let shared = Arc::clone(&self.shared);
+        let ask = move |answer| {
+            shared.pulse.ask(answer);
+            shared.bell.ring();
+        };
+        Asked { name: "store", ask: Box::new(ask) }
+    }
+
+    /// Has its thread hang, for tests of what becomes of the daemon then.
+    pub fn debug_hang(&self) {
+        self.shared.pulse.debug_hang();
+        self.shared.bell.ring();
     }
 
     /// Writes what waits, closes the database and tells who wants to know, within `limit` but for a moment.

@@ -136,6 +136,7 @@ impl Thread {
             if self.retry_at.is_some_and(|at| at <= now) {
                 self.retry();
             }
+            self.shared.pulse.beat();
             let wall = clock::wall();
             self.keys.turn_out(wall);
             let limit = self.next().map(|at| at.saturating_duration_since(clock::now()));

@@ -22,6 +22,7 @@ use crate::config;
 use crate::conn::client::{Cancel, Dial, DialError, Stream};
 use crate::dispatch::Desk;
 use crate::rt::{clock, random};
+use crate::systemd::{Fact, Notify};
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Protocol};
 use crate::wire::chatops::client::{self, Terms};
 
@@ -66,6 +67,8 @@ pub struct Link {
     pub boot_id: Option<Arc<str>>,
     /// What the device is called where `agent.name` does not say.
     pub node_id: String,
+    /// Who shows a person how the link is.
+    pub notify: Arc<Notify>,
 }
 
 impl Link {
@@ -73,6 +76,7 @@ impl Link {
     pub fn run(self) {
         let mut backoff = Backoff::new();
         let mut said = None;
+        self.notify.tell(Fact::Hub, || format!("connecting to hub {}", self.name()));
         while !self.shared.is_stopping() {
             let (end, since) = self.attempt();
             self.shared.set_connected(false);
@@ -109,6 +113,7 @@ impl Link {
             } else {
                 log::warn!("hub {name}: {what}; records are kept meanwhile, and it is tried again");
             }
+            self.notify.tell(Fact::Hub, || format!("hub {}: {what}", self.name()));
             said = Some(what);
             self.pause(wait);
         }

@@ -115,6 +115,7 @@ impl Agent {
             root: rooms.root,
             boot_id,
             node_id: rooms.node_id,
+            notify: rooms.notify,
         };
         let parts = Mutex::new(Parts::Ready(Box::new(Ready { feed, link, readers })));
         Ok(Some(Agent { shared, stop_feed, cursor, parts }))

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::lines::{GpioError, Hold, Lines, Role, Watcher};
+use super::lines::{Bell, GpioError, Hold, Lines, Role, Watcher};
 use crate::config::{self, SysfsBias};
 use crate::rt::process;
 use crate::rt::worker::Worker;
@@ -266,6 +266,11 @@ impl Lines for Sysfs {
             })?);
         }
         Ok(())
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        let shared = Arc::clone(&self.shared);
+        Some(Box::new(move || shared.wake()))
     }
 
     fn stop(&mut self, limit: Duration) {
