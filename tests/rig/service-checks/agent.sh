@@ -24,7 +24,8 @@ said_by_agent() { journalctl --sync && journalctl --unit=pinwire-agent --output=
 check "it finds the hub" within "$LIMIT" said_by_agent 'connected|hub'
 online() { port=9100 request "GET /api/v1/servers" '' "$token" && [[ "$answer" == *'"online"'* ]]; }
 check "the hub sees it" within "$LIMIT" online
-same "it listens to nobody" "" "$(ss -ltnpH | grep -v hub | grep "pid=$(main_pid pinwire-agent),")"
+# Its own loopback port, which answers nobody, apart.
+same "nobody outside can reach it" "" "$(ss -ltnpH | grep "pid=$(main_pid pinwire-agent)," | grep -v ' 127\.0\.0\.1:')"
 refused "the daemon and the agent are not there together" eval 'active pinwire && active pinwire-agent'
 pid=$(main_pid pinwire-agent)
 kill -KILL "$pid"

@@ -59,7 +59,7 @@ within() {
     done
 }
 # In thousandths, for what is told.
-moment() { echo "${EPOCHREALTIME/./}" | sed 's/...$//'; }
+moment() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 # about UNIT PROPERTY
 about() { systemctl show --property "$2" --value "$1"; }
@@ -67,7 +67,7 @@ main_pid() { about "${1:-pinwire}" MainPID; }
 active() { [ "$(about "${1:-pinwire}" ActiveState)" = active ]; }
 failed() { [ "$(about "${1:-pinwire}" ActiveState)" = failed ]; }
 down() { [[ "$(about "${1:-pinwire}" ActiveState)" =~ ^(inactive|failed)$ ]]; }
-restarts() { about "${1:-pinwire}" NRestarts; }
+restarts() { about pinwire NRestarts; }
 # Another life than the one with this process.
 reborn() { active "${2:-pinwire}" && [ "$(main_pid "${2:-pinwire}")" != "$1" ]; }
 
@@ -78,8 +78,12 @@ said() {
     journalctl --sync
     journalctl --unit=pinwire --output=cat --no-pager "$@" | grep -qE -- "$pattern"
 }
-# now: a place in the journal, for --after-cursor.
-now() { journalctl --sync && journalctl --lines=0 --show-cursor --no-pager | sed -n 's/^-- cursor: //p'; }
+# now: a place in the journal, for --cursor. With --after-cursor journalctl leaves out the first line that matches, where
+# the place itself does not; so the place is a line of ours.
+now() {
+    echo here | systemd-cat --identifier=rig-checks
+    journalctl --sync && journalctl --lines=0 --show-cursor --no-pager | sed -n 's/^-- cursor: //p'
+}
 
 # The chip: what a Raspberry Pi calls its own, so that nothing has to be configured.
 readonly SIM=/sys/kernel/config/gpio-sim/pi
@@ -155,7 +159,7 @@ ends_and_returns() {
     same "$name: once" $((count + 1)) "$(restarts)"
     same "$name: outputs are set again" "1 0" "$(level 17) $(level 22)"
     check "$name: it serves" healthy
-    check "$name: who is run after it has driven them" said '^relay: ' --after-cursor="$place"
+    check "$name: who is run after it has driven them" said '^relay: ' --cursor="$place"
 }
 
 # in_its_place COMMAND…: where the daemon is: its files, its control group; but as root, so that what is refused is

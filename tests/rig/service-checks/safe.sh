@@ -22,7 +22,7 @@ panics() {
 for thread in hub gpio-out gpio-in; do
     fresh
     ends_and_returns "a panic of thread $thread" panics "$thread"
-    check "a panic of thread $thread: told as an error" said "thread $thread crashed" --priority=err --after-cursor="$place"
+    check "a panic of thread $thread: told as an error" said "thread $thread crashed" --priority=err --cursor="$place"
     pulled 27 down
 done
 
@@ -36,6 +36,6 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
     within "$LIMIT" eval '! active'
 done
 check "what dies again and again is left alone" within "$LIMIT" failed
-check "after some attempts" said 'Start request repeated too quickly' --after-cursor="$place"
+check "after some attempts" said 'Start request repeated too quickly' --cursor="$place"
 check "in the safe state" safe
 fresh

@@ -49,7 +49,7 @@ systemctl reset-failed pinwire
 place=$(now)
 set_key listen '"192.0.2.1:9000"'
 refused "a start without its address fails" timeout 30 systemctl start pinwire
-check "and says why, as an error" said 'cannot listen on 192\.0\.2\.1:9000' --priority=err --after-cursor="$place"
+check "and says why, as an error" said 'cannot listen on 192\.0\.2\.1:9000' --priority=err --cursor="$place"
 set_key listen '":9000"'
 systemctl stop pinwire
 systemctl reset-failed pinwire

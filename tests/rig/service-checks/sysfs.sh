@@ -8,13 +8,13 @@ systemctl stop pinwire
 place=$(now)
 timeout 60 systemctl start pinwire 2>/dev/null
 systemctl stop pinwire
-check "without the drop-in the journal says what is missing" said 'drop-ins/sysfs\.conf|sysfs\.conf|[Rr]ead-only|ReadWritePaths' --priority=warning --after-cursor="$place"
+check "without the drop-in the journal says what is missing" said 'drop-ins/sysfs\.conf|sysfs\.conf|[Rr]ead-only|ReadWritePaths' --priority=warning --cursor="$place"
 systemctl reset-failed pinwire
 
 install -D -m644 /rig/systemd/drop-ins/sysfs.conf "$dropins/sysfs.conf"
 systemctl daemon-reload
 check "with the drop-in for sysfs it starts" systemctl start pinwire
-check "by sysfs" said "GPIO backend 'sysfs'" --after-cursor="$place"
+check "by sysfs" said "GPIO backend 'sysfs'" --cursor="$place"
 same "outputs are driven" "1 0" "$(level 17) $(level 22)"
 call UPDATE_PIN_CONFIGURATIONS '{"pins":{"GPIO5":{"io":"OUTPUT","state":1}}}' >/dev/null
 same "a client's as well" 1 "$(level 5)"
