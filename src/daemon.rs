@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -20,7 +20,7 @@ use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
 use crate::collect::{Collector, Containers};
-use crate::config::{Auth, Config, ConfigError};
+use crate::config::{Accounts, Auth, Config, ConfigError};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
@@ -124,6 +124,7 @@ struct Daemon {
     gate: Arc<Gate>,
     origins: Arc<Origins>,
     docker: Arc<Docker>,
+    accounts: Arc<RwLock<Accounts>>,
     notify: Arc<Notify>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
@@ -209,6 +210,7 @@ impl Daemon {
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
         let listed = Arc::clone(&origins);
+        let accounts = Arc::new(RwLock::new(config.accounts.clone()));
         let http = http::Private::start(http::Rooms {
             hub: Arc::clone(&hub),
             desk: Arc::clone(&desk),
@@ -219,7 +221,7 @@ impl Daemon {
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
-            accounts: config.accounts.clone(),
+            accounts: Arc::clone(&accounts),
             passwords: Passwords::new(),
             node_id: config.node_id.clone(),
         });
@@ -293,6 +295,7 @@ impl Daemon {
             gate,
             origins,
             docker,
+            accounts,
             notify,
             node_id,
             hub,

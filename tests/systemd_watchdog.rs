@@ -6,7 +6,7 @@ mod manager;
 
 use std::time::Duration;
 
-use common::{Daemon, TempDir};
+use common::{Daemon, TempDir, pinwire};
 use manager::Manager;
 
 /// `WATCHDOG_USEC`. Long enough for a busy machine to answer in a quarter of it.
@@ -106,4 +106,31 @@ fn a_store_that_waits_for_its_disk_is_given_longer_and_not_for_ever() {
     assert!(fed <= 1, "{fed} times, and {others:?}");
     daemon.signal("KILL");
     daemon.wait();
+}
+
+/// What is written to the disk for the lines' sake does not keep the lines waiting.
+#[test]
+fn a_disk_that_takes_for_ever_keeps_no_line_waiting() {
+    let (manager, dir) = (Manager::new(), TempDir::new());
+    let pins = "[gpio.pins]\nlamp = { pin = 17, mode = \"output\", persist = true }\n";
+    let config = dir.file("pinwire.toml", &format!("state_dir = {:?}\n{pins}", dir.path().join("state")));
+    // Where a level is written before it takes the old one's place: to open that waits for a reader, who never comes.
+    let slow = dir.file("state/outputs.new", "");
+    std::fs::remove_file(&slow).expect("removed");
+    assert!(std::process::Command::new("mkfifo").arg(&slow).status().expect("mkfifo").success());
+    let mut command = pinwire();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--gpio", "sim", "--config"]).arg(config);
+    command.env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", micros(INTERVAL));
+    let daemon = Daemon::launch(dir, command);
+    manager.until("READY=1");
+    let mut ws = daemon.ws("/");
+    let on = r#"{"action":"PULSE_PIN","params":{"pin":"lamp","duration":"10ms"}}"#;
+    assert_eq!(ws.ask(on)["success"], true);
+    // It is written a second later, and that has no end.
+    let (fed, others) = manager.fed_within(INTERVAL * 4);
+    assert!(fed >= 7, "{fed} times, and {others:?}");
+    assert!(!daemon.log().contains("watchdog"), "{}", daemon.log());
+    assert_eq!(ws.ask(on)["success"], true);
+    let is_on = r#"{"action":"READ_LINES","params":{"pins":["lamp"]}}"#;
+    while ws.ask(is_on)["data"]["lamp"]["state"] != 0.0 {}
 }

@@ -50,6 +50,12 @@ pub trait Lines: Send {
     /// (by its bias) must not be reported a second time.
     fn reports_edges(&self, pin: Pin) -> bool;
 
+    /// Whether it goes on watching while an input is held in another way: if not, nobody else sees what its level
+    /// does by that.
+    fn watches_through(&self, _from: &Hold, _to: &Hold) -> bool {
+        true
+    }
+
     /// Whether it debounces by itself; if not, the watcher has to.
     fn debounces(&self) -> bool;
 

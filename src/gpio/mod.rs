@@ -52,6 +52,7 @@ use output::Outputs;
 use lines::Bell;
 pub use lines::GpioError;
 pub use reload::Kept;
+pub use sysfs::{SysfsChip, sysfs_chip};
 
 /// Where the facts go.
 pub struct Sinks {
@@ -113,6 +114,7 @@ struct Inner {
     worker: Mutex<Option<Worker>>,
     /// Of `gpio-out`.
     pulse: Pulse,
+    writer: persist::Writer,
     /// Wakes `gpio-in`, where there is one.
     bell: OnceLock<Bell>,
     /// A failure test wants `gpio-out` to crash.
@@ -153,6 +155,7 @@ impl Gpio {
             stopping: AtomicBool::new(false),
             worker: Mutex::default(),
             pulse: Pulse::default(),
+            writer: persist::Writer::default(),
             bell: OnceLock::new(),
             crash: AtomicBool::new(false),
         });
@@ -274,8 +277,9 @@ impl Gpio {
         let file = state.persist.take();
         drop(guard);
         if let Some(file) = file {
-            file.write();
+            inner.writer.write(file);
         }
+        inner.writer.stop(limit);
     }
 
     /// Drives the configured outputs to their safe states, without a daemon, and lets them go. Says per line what was

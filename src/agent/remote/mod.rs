@@ -77,9 +77,11 @@ impl Agent {
         let dial = Dial::new(url, &trust, DIAL_TIMEOUT).map_err(|error| error.to_string())?;
         let (key_id, digest) = auth::take_apart(&config.key);
         if key_id.is_none() && config.protocol == config::HubProtocol::Pinwire {
-            let message = "agent.key_file holds no key of a hub of this program (pw_….…): have the hub make one, or set \
-                           agent.protocol = \"chatops\"";
-            return Err(message.to_owned());
+            return Err(format!(
+                "{}: the file holds no key of a hub of this program (pw_….…): have the hub make one, or set \
+                 agent.protocol = \"chatops\"",
+                config.key_place
+            ));
         }
         let rooms = rooms();
         let boot_id = moment::boot_id(&rooms.root);
