@@ -68,8 +68,12 @@ active() { [ "$(about "${1:-pinwire}" ActiveState)" = active ]; }
 failed() { [ "$(about "${1:-pinwire}" ActiveState)" = failed ]; }
 down() { [[ "$(about "${1:-pinwire}" ActiveState)" =~ ^(inactive|failed)$ ]]; }
 restarts() { about pinwire NRestarts; }
-# Another life than the one with this process.
-reborn() { active "${2:-pinwire}" && [ "$(main_pid "${2:-pinwire}")" != "$1" ]; }
+# Another life than the one with this process. Asked at once, because a process may end between two questions.
+reborn() {
+    local found
+    found=$(systemctl show --property=ActiveState,MainPID "${2:-pinwire}")
+    [[ "$found" == *ActiveState=active* && "$found" != *MainPID=0* && ! "$found"$'\n' == *"MainPID=$1"$'\n'* ]]
+}
 
 # said PATTERN [OPTION…]: the daemon's journal of this boot has it.
 said() {
