@@ -49,13 +49,14 @@ same() {
 
 # within SECONDS COMMAND…: until it succeeds. The clock is that of the guest, which may be virtual.
 within() {
-    local until=$((EPOCHSECONDS + $1)) pause=0.1
+    local until=$((EPOCHSECONDS + $1)) pause=0.1 looked=0
     shift
     until "$@" >/dev/null 2>&1; do
         if [ "$EPOCHSECONDS" -ge "$until" ]; then return 1; fi
         # Looking is what costs in here, not waiting.
         sleep "$pause"
-        pause=0.5
+        looked=$((looked + 1))
+        if [ "$looked" -ge 10 ]; then pause=2; else pause=0.5; fi
     done
 }
 # In thousandths, for what is told.
