@@ -2,6 +2,7 @@
 # Installs a plain binary as a service, without a package: the binary, its units, user, udev rules and a configuration.
 #
 #   sudo ./install.sh target/arm-unknown-linux-musleabihf/release/pinwire
+#   sudo ./install.sh                 the binary beside this script, as packaging/tarball puts it there
 #   sudo ./install.sh --uninstall     takes it away again, and leaves the configuration and the state
 #   sudo ./install.sh --purge         takes those away, too, and the user
 #
@@ -29,7 +30,7 @@ die() {
     exit 1
 }
 
-usage() { die "usage: install.sh [--prefix DIR] [--manual DIR] [--no-start] BINARY | --uninstall | --purge"; }
+usage() { die "usage: install.sh [--prefix DIR] [--manual DIR] [--no-start] [BINARY] | --uninstall | --purge"; }
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -168,6 +169,7 @@ settle() {
 }
 
 install_all() {
+    if [ -z "$binary" ] && [ -f "$here/pinwire" ]; then binary=$here/pinwire; fi
     [ -n "$binary" ] || usage
     [ -f "$binary" ] || die "there is no '$binary': build it with cross/build TARGET"
     if ours && ! "$binary" --version >/dev/null 2>&1; then

@@ -1,5 +1,6 @@
 //! Writes the manual pages and the shells' completions, from the same definitions as `-h` and from the annotated
-//! configuration: `cargo run --example manual -- DIR`.
+//! configuration: `cargo run --example manual -- DIR [YYYY-MM-DD]`. The day is the pages', so that the same sources make the
+//! same pages.
 //!
 //! They are made when a package is, and are no part of the program: it stays as small as it is.
 
@@ -21,6 +22,9 @@ use pinwire::cli::Cli;
 /// What stands above every page.
 const MANUAL: &str = "Pinwire";
 
+/// A page has a day; where it does not matter, that of reproducible builds.
+const NO_DAY: &str = "1970-01-01";
+
 /// Where bash, zsh and fish look for completions, below the directory.
 const SHELLS: [(Shell, &str, &str); 3] = [
     (Shell::Bash, "completions/bash", "pinwire"),
@@ -30,11 +34,15 @@ const SHELLS: [(Shell, &str, &str); 3] = [
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let [dir] = arguments.as_slice() else {
-        eprintln!("usage: manual DIR");
-        return ExitCode::from(2);
+    let (dir, date) = match arguments.as_slice() {
+        [dir] => (dir, NO_DAY),
+        [dir, date] => (dir, date.to_str().unwrap_or_default()),
+        _ => {
+            eprintln!("usage: manual DIR [YYYY-MM-DD]");
+            return ExitCode::from(2);
+        }
     };
-    match write_all(Path::new(dir), &date()) {
+    match write_all(Path::new(dir), date) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("manual: '{}' cannot be written: {error}", dir.display());
@@ -65,13 +73,6 @@ pub fn write_all(dir: &Path, date: &str) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The day of the sources, so that the same sources make the same pages.
-fn date() -> String {
-    let seconds = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-    humantime::format_rfc3339_seconds(day).to_string().chars().take("YYYY-MM-DD".len()).collect()
 }
 
 /// The names of all pages of section 1.

@@ -64,6 +64,25 @@ fn a_reload_knows_every_key_and_the_sample_says_which_change_live() {
         said.extend(keys.split(", ").map(|key| format!("{above}{key}")));
     }
     assert_eq!(said, live, "systemd/pinwire.toml and src/config/settings/list.rs");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let Some((_, table)) = readme.split_once("<!-- reload: live keys -->\n") else { return };
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let mut quoted = row.split('`').skip(1).step_by(2);
+        let (section, told): (_, BTreeSet<String>) = match row.starts_with("| (top) ") {
+            true => (String::new(), quoted.map(str::to_owned).collect()),
+            false => {
+                let section = quoted.next().expect("a section").trim_matches(['[', ']']).to_owned() + ".";
+                let told = quoted.map(|key| format!("{section}{key}")).collect();
+                (section, told)
+            }
+        };
+        let is_of =
+            |key: &&String| key.rsplit_once('.').map_or("", |(above, _)| above) == section.trim_end_matches('.');
+        let live: BTreeSet<String> = live.iter().filter(is_of).cloned().collect();
+        // Of a line's keys the table says which one needs a restart.
+        let but = |key: &str| keys.iter().any(|(known, when)| known == key && *when == When::Restart);
+        assert!(told == live || section.contains("NAME") && told.iter().all(|key| but(key)), "README: {row}");
+    }
 }
 
 /// The keys of a section; none where it is a key by itself.
@@ -351,6 +370,45 @@ fn commands_and_containers_are_allowed_and_forbidden_live() {
     assert!(told.contains("applied docker.containers"), "{told}");
     let id = hub.get("/servers")[0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(hub.rest("POST", &format!("/commands/{id}"), &json!({"command": "ls"})).status, 403);
+}
+
+#[test]
+fn registration_tokens_and_what_is_kept_change_live() {
+    let hub = Hub::start("[hub]\nown_server = false\n[store]\nflush_interval = \"15m\"\n");
+    let json = ("Content-Type", "application/json");
+    let register = |name: &str| {
+        let email = format!("{name}@example.org");
+        let password = "correct horse";
+        let body = json!({"username": name, "email": email, "password": password, "password_confirm": password,
+                          "role": "operator", "is_active": true})
+        .to_string();
+        hub.daemon.http("POST", "/api/v1/auth/register", &[json], &body)
+    };
+    assert_eq!(register("ada").status, 403);
+    let server = hub.server("pi");
+    let key = hub.agent_key(&server);
+    let mut agent = hub.agent(&key);
+    agent.send(&json!({"type": "log", "data": {"level": "info", "message": "kept"}}).to_string());
+    agent.sync();
+    let store = rusqlite::Connection::open(hub.database()).expect("the store");
+    let logs = || store.query_row("SELECT count(*) FROM logs", [], |row| row.get::<_, i64>(0)).expect("a count");
+    assert_eq!(logs(), 0, "it waits");
+    let more = "[store]\nflush_interval = \"1s\"\nmax_mib = 16\n";
+    rewrite(
+        &hub.daemon,
+        &format!("[hub]\nown_server = false\n[auth]\nopen_registration = true\naccess_token_life = \"1m\"\n{more}"),
+    );
+    let told = reload(&hub.daemon);
+    let applied = "applied auth.open_registration, auth.access_token_life, store.flush_interval, store.max_mib";
+    assert!(told.contains(applied) && !told.contains("needs a restart"), "{told}");
+    robust::wait_until(LIMIT, "it is written", || logs() == 1);
+    assert_eq!(register("ada").status, 201);
+    let body = json!({"username": "ada", "password": "correct horse"}).to_string();
+    let in_now = hub.daemon.http("POST", "/api/v1/auth/login", &[json], &body).json();
+    assert_eq!(in_now["expires_in"], 60, "{in_now}");
+    rewrite(&hub.daemon, &format!("[hub]\nown_server = false\n{more}"));
+    reload(&hub.daemon);
+    assert_eq!(register("bob").status, 403);
 }
 
 fn count(pid: u32, what: &str) -> usize {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use crate::collect::Collector;
 use crate::dispatch::Desk;
 use crate::hub::Hub;
+use crate::systemd::Notify;
 pub use facts::of_this_machine as facts_of_this_machine;
 pub use orders::{Orders, Reply};
 pub use own::{OwnServer, OwnServerRooms};
@@ -35,4 +36,5 @@ pub struct Rooms {
     pub root: PathBuf,
     pub state_dir: Option<PathBuf>,
     pub node_id: String,
+    pub notify: Arc<Notify>,
 }

@@ -1,7 +1,7 @@
 //! What the configuration means: one struct per room, all values checked.
 //!
 //! `raw` holds what was written in the file; [`load()`] layers flags, environment and file in that order over the
-//! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
+//! defaults. It, [`examine()`] and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
 mod accounts;
@@ -34,7 +34,7 @@ pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
-pub use load::{Flags, load, load_lines, load_state_dir};
+pub use load::{Examined, Flags, examine, load, load_lines, load_state_dir};
 pub use passed::Passed;
 pub use settings::{Changed, Setting, When, line_table};
 pub use source::ConfigError;
@@ -60,7 +60,7 @@ pub struct Config {
     pub node_id: String,
     /// How long a shutdown may take in all.
     pub shutdown_deadline: Duration,
-    /// Answer `DEBUG_PANIC`, for failure tests.
+    /// Answer `DEBUG_PANIC` and `DEBUG_HANG`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
     pub accounts: Accounts,

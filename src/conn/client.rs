@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use tungstenite::http::Uri;
 
+pub use super::fault::TlsFault;
 use super::tls::{Secured, Trusted};
 use crate::rt::clock;
 use crate::types::fingerprint::Fingerprint;
@@ -39,15 +40,8 @@ pub enum DialError {
     Unknown { host: String, reason: String },
     #[error("cannot connect to {address}: {reason}")]
     Refused { address: String, reason: String },
-    #[error("TLS with {peer}: {reason}")]
-    Tls {
-        peer: String,
-        reason: String,
-        /// The certificate is good, but nobody says whose it is.
-        untrusted: bool,
-        /// The other side speaks something else than TLS.
-        plain: bool,
-    },
+    #[error("TLS with {peer}: {fault}")]
+    Tls { peer: String, fault: TlsFault },
     #[error("no answer from {peer} within {}", humantime::format_duration(*.limit))]
     Late { peer: String, limit: Duration },
     #[error("connection to {peer} lost: {reason}")]
@@ -177,12 +171,7 @@ impl Dial {
             stream.set_nonblocking(false).map_err(io)?;
             return Ok(Stream::Plain(stream));
         };
-        let tls = |reason: String| {
-            // The second is what a self-signed certificate is called that is marked as an authority.
-            let untrusted = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| reason.contains(name));
-            let plain = reason.contains("InvalidContentType");
-            DialError::Tls { peer: self.peer(), reason, untrusted, plain }
-        };
+        let tls = |fault: TlsFault| DialError::Tls { peer: self.peer(), fault };
         let mut stream = trusted.begin(self.bare_host(), stream).map_err(tls)?;
         // Done here so that a certificate's fault is told as one, not as a broken handshake of what comes next.
         while stream.is_handshaking() {
@@ -195,7 +184,7 @@ impl Dial {
                         Wait::Failed(error) => self.lost(&error),
                     })?;
                 }
-                Err(error) => return Err(tls(error.to_string())),
+                Err(error) => return Err(tls(stream.fault(&error))),
             }
         }
         stream.tcp().set_nonblocking(false).map_err(io)?;

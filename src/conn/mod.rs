@@ -14,6 +14,7 @@
 
 mod budget;
 pub mod client;
+mod fault;
 mod flusher;
 mod outbox;
 mod reader;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use crate::config::TlsFiles;
-use crate::conn::client::{DialError, Trust};
+use crate::conn::client::{DialError, TlsFault, Trust};
 use crate::types::features;
 
 /// There is no certificate.
@@ -20,6 +20,10 @@ impl Tls {
     /// Always.
     pub fn load(_: &TlsFiles) -> Result<Tls, TlsError> {
         Err(TlsError)
+    }
+
+    pub fn certificate(_: &TlsFiles) -> Option<Vec<u8>> {
+        None
     }
 
     pub fn replace(&self, _: Tls) {
@@ -78,7 +82,7 @@ impl Trusted {
 
     /// # Errors
     /// There is nothing that could fail.
-    pub fn begin(&self, _: &str, _: TcpStream) -> Result<Secured, String> {
+    pub fn begin(&self, _: &str, _: TcpStream) -> Result<Secured, TlsFault> {
         match self.0 {}
     }
 }
@@ -99,6 +103,10 @@ impl Secured {
     }
 
     pub fn shake_hands(&mut self) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub fn fault(&self, _: &io::Error) -> TlsFault {
         match self.0 {}
     }
 }

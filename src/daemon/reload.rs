@@ -5,9 +5,11 @@
 //! changes nothing. After that a room either takes its part or says that it needs a restart, and keeps what it has.
 //! What is not applied shows as a difference between the two configurations again, so nothing can be forgotten.
 
+use std::sync::PoisonError;
+
 use super::{Daemon, STEP};
 use crate::alerts::Alerts;
-use crate::config::{Changed, Commands, Config, ConfigError, line_table};
+use crate::config::{Accounts, Changed, Commands, Config, ConfigError, line_table};
 use crate::conn::Tls;
 use crate::gpio::Kept;
 use crate::logging;
@@ -64,6 +66,10 @@ impl Daemon {
         self.origins.replace(&fresh.front.hosts, &fresh.front.origins);
         self.config.front.hosts.clone_from(&fresh.front.hosts);
         self.config.front.origins.clone_from(&fresh.front.origins);
+        self.apply_accounts(&fresh);
+        self.store.set_limits(&fresh.store);
+        self.config.store.flush_interval = fresh.store.flush_interval;
+        self.config.store.max_bytes = fresh.store.max_bytes;
         if is_wanted("docker") {
             self.docker.replace(&fresh.docker);
             let enabled = self.config.docker.enabled;
@@ -84,6 +90,14 @@ impl Daemon {
             self.config.gpio = self.desk.gpio.config();
         }
         tell(&wanted, &self.config.changes(&fresh), &kept);
+    }
+
+    /// Tokens that were given keep their life.
+    fn apply_accounts(&mut self, fresh: &Config) {
+        let own = &mut self.config.accounts;
+        // The first key is made at a start.
+        *own = Accounts { first_key_file: own.first_key_file.take(), ..fresh.accounts.clone() };
+        self.accounts.write().unwrap_or_else(PoisonError::into_inner).clone_from(own);
     }
 
     fn apply_alerts(&mut self, fresh: &Config) {

@@ -269,8 +269,9 @@ impl Inner {
             let (next, file) = self.do_due(due);
             due = false;
             if let Some(file) = file {
-                file.write();
+                self.writer.write(file);
             }
+            self.pulse.beat();
             match next {
                 None if nudged.recv().is_err() => return,
                 None => {}

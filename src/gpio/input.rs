@@ -11,6 +11,7 @@ use super::lines::{RawEdge, Watcher};
 use super::{Resources, Sinks};
 use crate::config;
 use crate::rt::clock;
+use crate::rt::pulse::Pulse;
 use crate::types::event::{Body, Event, LineChange};
 use crate::types::line::{Edge, Level, Pin};
 use crate::types::output::EdgeCounters;
@@ -29,6 +30,7 @@ pub struct Input {
     chip_there: AtomicBool,
     /// For failure tests: the thread that comes next here crashes.
     crash: AtomicBool,
+    pulse: Pulse,
     /// Who else must know that the chip is lost (`false`) or has returned (`true`).
     on_chip: Mutex<Option<Arc<OnChip>>>,
 }
@@ -52,6 +54,7 @@ impl Input {
             lines: Mutex::new(settings.map(|settings| LineInput::new(settings, None))),
             chip_there: AtomicBool::new(true),
             crash: AtomicBool::new(false),
+            pulse: Pulse::default(),
             on_chip: Mutex::default(),
         }
     }
@@ -111,6 +114,11 @@ impl Input {
     /// Has the backend's thread crash when it comes here next.
     pub fn debug_panic(&self) {
         self.crash.store(true, Ordering::Release);
+    }
+
+    /// Of the backend's thread.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     fn panic_if_asked(&self) {
@@ -210,6 +218,10 @@ impl Watcher for Input {
         }
         drop(lines);
         (self.sinks.send)();
+    }
+
+    fn came_round(&self) {
+        self.pulse.beat();
     }
 }
 

@@ -30,13 +30,14 @@ mod told;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::config::{self, Mode};
 use crate::rt::clock;
+use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::worker::Worker;
 use crate::types::caller::CallerId;
 use crate::types::event::Event;
@@ -48,8 +49,10 @@ use input::Input;
 
 use output::Outputs;
 
+use lines::Bell;
 pub use lines::GpioError;
 pub use reload::Kept;
+pub use sysfs::{SysfsChip, sysfs_chip};
 
 /// Where the facts go.
 pub struct Sinks {
@@ -109,6 +112,11 @@ struct Inner {
     nudge: (Sender<()>, Receiver<()>),
     stopping: AtomicBool,
     worker: Mutex<Option<Worker>>,
+    /// Of `gpio-out`.
+    pulse: Pulse,
+    writer: persist::Writer,
+    /// Wakes `gpio-in`, where there is one.
+    bell: OnceLock<Bell>,
     /// A failure test wants `gpio-out` to crash.
     crash: AtomicBool,
 }
@@ -146,6 +154,9 @@ impl Gpio {
             nudge: bounded(1),
             stopping: AtomicBool::new(false),
             worker: Mutex::default(),
+            pulse: Pulse::default(),
+            writer: persist::Writer::default(),
+            bell: OnceLock::new(),
             crash: AtomicBool::new(false),
         });
         let chip = Arc::downgrade(&inner);
@@ -163,7 +174,15 @@ impl Gpio {
     /// No thread to be had.
     pub fn start(&self) -> std::io::Result<()> {
         let inner = &self.inner;
-        inner.lock().outputs.lines().watch(Arc::clone(&inner.input) as Arc<dyn lines::Watcher>)?;
+        let bell = {
+            let mut state = inner.lock();
+            let lines = state.outputs.lines();
+            lines.watch(Arc::clone(&inner.input) as Arc<dyn lines::Watcher>)?;
+            lines.bell()
+        };
+        if let Some(bell) = bell {
+            let _ = inner.bell.set(bell);
+        }
         inner.set_up();
         let own = Arc::clone(inner);
         let worker = Worker::spawn("gpio-out", move || own.run(&own.nudge.1))?;
@@ -258,8 +277,9 @@ impl Gpio {
         let file = state.persist.take();
         drop(guard);
         if let Some(file) = file {
-            file.write();
+            inner.writer.write(file);
         }
+        inner.writer.stop(limit);
     }
 
     /// Drives the configured outputs to their safe states, without a daemon, and lets them go. Says per line what was
@@ -312,6 +332,28 @@ impl Gpio {
         }
     }
 
+    /// This room's threads, to be asked whether they come round. After [`Gpio::start`].
+    pub fn asked(&self) -> Vec<Asked> {
+        let (gpio_in, gpio_out) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let ask_in = move |answer| gpio_in.leave_for_in(|pulse| pulse.ask(answer));
+        let ask_out = move |answer| gpio_out.leave_for_out(|pulse| pulse.ask(answer));
+        let mut asked = vec![Asked { name: "gpio-out", ask: Box::new(ask_out) }];
+        if self.inner.bell.get().is_some() {
+            asked.push(Asked { name: "gpio-in", ask: Box::new(ask_in) });
+        }
+        asked
+    }
+
+    /// Has a thread of this room hang, for failure tests. Says whether there is one with this name.
+    pub fn debug_hang(&self, thread: &str) -> bool {
+        match thread {
+            "gpio-out" => self.inner.leave_for_out(Pulse::debug_hang),
+            "gpio-in" if self.inner.bell.get().is_some() => self.inner.leave_for_in(Pulse::debug_hang),
+            _ => return false,
+        }
+        true
+    }
+
     /// The line with this name: `GPIO17`, `17`, `pin11`, or a configured one.
     pub fn resolve(&self, name: &str) -> Option<Pin> {
         Pin::parse(name).or_else(|| Some(self.inner.config().lines.get(name)?.pin))
@@ -334,6 +376,18 @@ impl Inner {
 
     fn nudge(&self) {
         let _ = self.nudge.0.try_send(());
+    }
+
+    fn leave_for_out(&self, leave: impl FnOnce(&Pulse)) {
+        leave(&self.pulse);
+        self.nudge();
+    }
+
+    fn leave_for_in(&self, leave: impl FnOnce(&Pulse)) {
+        leave(self.input.pulse());
+        if let Some(bell) = self.bell.get() {
+            bell();
+        }
     }
 
     /// Wakes `gpio-out` only where something became due that it cannot know of: a plain write has nothing.

@@ -222,7 +222,9 @@ impl Outputs {
             (Some(Hold { role: Role::Output { level }, active_low, .. }), _) if active_low == hold.active_low => {
                 Before::Known(Some(level))
             }
-            (Some(Hold { role: Role::Input { .. }, .. }), Role::Input { .. }) if self.lines.reports_edges(pin) => {
+            (Some(held @ Hold { role: Role::Input { .. }, .. }), Role::Input { .. })
+                if self.lines.reports_edges(pin) && self.lines.watches_through(&held, &hold) =>
+            {
                 Before::Told
             }
             _ => Before::Ask,

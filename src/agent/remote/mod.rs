@@ -77,9 +77,11 @@ impl Agent {
         let dial = Dial::new(url, &trust, DIAL_TIMEOUT).map_err(|error| error.to_string())?;
         let (key_id, digest) = auth::take_apart(&config.key);
         if key_id.is_none() && config.protocol == config::HubProtocol::Pinwire {
-            let message = "agent.key_file holds no key of a hub of this program (pw_….…): have the hub make one, or set \
-                           agent.protocol = \"chatops\"";
-            return Err(message.to_owned());
+            return Err(format!(
+                "{}: the file holds no key of a hub of this program (pw_….…): have the hub make one, or set \
+                 agent.protocol = \"chatops\"",
+                config.key_place
+            ));
         }
         let rooms = rooms();
         let boot_id = moment::boot_id(&rooms.root);
@@ -115,6 +117,7 @@ impl Agent {
             root: rooms.root,
             boot_id,
             node_id: rooms.node_id,
+            notify: rooms.notify,
         };
         let parts = Mutex::new(Parts::Ready(Box::new(Ready { feed, link, readers })));
         Ok(Some(Agent { shared, stop_feed, cursor, parts }))

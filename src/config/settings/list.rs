@@ -116,9 +116,9 @@ fn auth_keys<'a>(auth: &'a Auth, accounts: &Accounts, mut to: Section<'_, 'a>) {
     to.set("mode", RESTART, mode);
     to.hide("api_key_file", LIVE, key);
     to.set("first_key_file", RESTART, first_key_file);
-    to.set("open_registration", RESTART, open_registration);
-    to.set("access_token_life", RESTART, access_token_life);
-    to.set("refresh_token_life", RESTART, refresh_token_life);
+    to.set("open_registration", LIVE, open_registration);
+    to.set("access_token_life", LIVE, access_token_life);
+    to.set("refresh_token_life", LIVE, refresh_token_life);
 }
 
 fn tls_keys(files: Option<&TlsFiles>, mut to: Section<'_, '_>) {
@@ -247,9 +247,9 @@ fn pin_keys(line: &Line, mut to: Section<'_, '_>) {
 
 fn store_keys(store: &Store, mut to: Section<'_, '_>) {
     let Store { flush_interval, pending_bytes, max_bytes } = store;
-    to.set("flush_interval", RESTART, flush_interval);
+    to.set("flush_interval", LIVE, flush_interval);
     to.set("pending_bytes", RESTART, pending_bytes);
-    to.set("max_mib", RESTART, &(max_bytes / (1024 * 1024)));
+    to.set("max_mib", LIVE, &(max_bytes / (1024 * 1024)));
 }
 
 fn telemetry_keys(telemetry: &Telemetry, mut to: Section<'_, '_>) {
@@ -340,6 +340,7 @@ fn agent_keys<'a>(agent: &'a Agent, mut to: Section<'_, 'a>) {
     let Agent {
         hub,
         key,
+        key_place: _,
         ca,
         pin,
         name,

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -10,10 +11,11 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError};
+use rustls::{RootCertStore, SignatureScheme, StreamOwned};
 use sha2::{Digest, Sha256};
 
-use crate::conn::client::{DialError, Trust};
+use crate::conn::client::{DialError, TlsFault, Trust};
 use crate::types::fingerprint::Fingerprint;
 
 /// Where Debian, and so Raspberry Pi OS, keeps the certificate authorities the machine trusts.
@@ -21,41 +23,52 @@ const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Who is trusted, ready for any number of connections.
 #[derive(Clone)]
-pub struct Trusted(Arc<ClientConfig>);
+pub struct Trusted {
+    config: Arc<ClientConfig>,
+    /// For an error: the file with the certificates that are trusted.
+    ca: Option<PathBuf>,
+}
 
 impl Trusted {
     /// # Errors
     /// The file with certificates cannot be used.
     pub fn new(trust: &Trust) -> Result<Trusted, DialError> {
-        config(trust).map(Trusted)
+        let ca = if let Trust::Ca(file) = trust { Some(file.clone()) } else { None };
+        Ok(Trusted { config: config(trust)?, ca })
     }
 
     /// The first step of a handshake with `host`, a name or an address without brackets. Nothing is sent yet.
     ///
     /// # Errors
     /// What is wrong with the name.
-    pub fn begin(&self, host: &str, stream: TcpStream) -> Result<Secured, String> {
+    pub fn begin(&self, host: &str, stream: TcpStream) -> Result<Secured, TlsFault> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("'{host}' is no name a certificate could have"))?;
-        let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(|error| error.to_string())?;
-        Ok(Secured(StreamOwned::new(connection, stream)))
+            .map_err(|_| TlsFault::Other(format!("'{host}' is no name a certificate could have")))?;
+        let connection = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|error| TlsFault::Other(error.to_string()))?;
+        Ok(Secured { stream: StreamOwned::new(connection, stream), host: host.to_owned(), ca: self.ca.clone() })
     }
 }
 
 /// A connection under TLS.
-pub struct Secured(StreamOwned<ClientConnection, TcpStream>);
+pub struct Secured {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What the other side was asked for as.
+    host: String,
+    ca: Option<PathBuf>,
+}
 
 impl Secured {
     pub fn tcp(&self) -> &TcpStream {
-        &self.0.sock
+        &self.stream.sock
     }
 
     pub fn is_handshaking(&self) -> bool {
-        self.0.conn.is_handshaking()
+        self.stream.conn.is_handshaking()
     }
 
     pub fn wants_write(&self) -> bool {
-        self.0.conn.wants_write()
+        self.stream.conn.wants_write()
     }
 
     /// Goes on with the handshake.
@@ -63,24 +76,64 @@ impl Secured {
     /// # Errors
     /// The socket's, `WouldBlock` among them, and what is wrong with the other side.
     pub fn shake_hands(&mut self) -> io::Result<()> {
-        self.0.conn.complete_io(&mut self.0.sock).map(|_| ())
+        self.stream.conn.complete_io(&mut self.stream.sock).map(|_| ())
+    }
+
+    /// What an error of the handshake means: the library's in our words, where it is one that people make.
+    pub fn fault(&self, error: &io::Error) -> TlsFault {
+        let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return TlsFault::Other(error.to_string());
+        };
+        use rustls::InvalidMessage;
+        let rustls::Error::InvalidCertificate(certificate) = error else {
+            return match error {
+                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsFault::Plain,
+                other => TlsFault::Other(other.to_string()),
+            };
+        };
+        let asked = || self.host.clone();
+        match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYet,
+            CertificateError::NotValidForName => TlsFault::Name { asked: asked(), good_for: Vec::new() },
+            CertificateError::NotValidForNameContext { presented, .. } => {
+                TlsFault::Name { asked: asked(), good_for: presented.iter().map(|name| plain_name(name)).collect() }
+            }
+            // A signature that is none is an authority's of the same name with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFault::Untrusted { ca: self.ca.clone() }
+            }
+            CertificateError::Other(other) => match other.0.downcast_ref::<TlsFault>() {
+                Some(fault) => fault.clone(),
+                // What a self-signed certificate is called that is marked as an authority.
+                None if other.to_string().contains("CaUsedAsEndEntity") => TlsFault::Untrusted { ca: self.ca.clone() },
+                None => TlsFault::Other(error.to_string()),
+            },
+            _ => TlsFault::Other(error.to_string()),
+        }
     }
 }
 
 impl Read for Secured {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
+        self.stream.read(buf)
     }
 }
 
 impl Write for Secured {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
+        self.stream.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.stream.flush()
     }
+}
+
+/// rustls writes a certificate's names as `DnsName("pi")` and `IpAddress(10.0.0.1)`.
+fn plain_name(shown: &str) -> String {
+    let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(shown);
+    inner.trim_matches('"').to_owned()
 }
 
 fn config(trust: &Trust) -> Result<Arc<ClientConfig>, DialError> {
@@ -168,9 +221,9 @@ impl ServerCertVerifier for Verifier {
             Some(usual) => usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
             None if self.fingerprint.is_some() => {
                 let shown = Fingerprint(Sha256::digest(end_entity).into());
-                Err(rustls::Error::General(format!("the certificate is another one, with SHA-256 {shown}")))
+                Err(CertificateError::Other(OtherError(Arc::new(TlsFault::Pin { shown }))).into())
             }
-            None => Err(rustls::CertificateError::UnknownIssuer.into()),
+            None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
 

@@ -32,6 +32,12 @@ impl Tls {
         Ok(Tls { current: RwLock::new(read(files)?) })
     }
 
+    /// The server's own certificate of these files, which is the first: DER.
+    pub fn certificate(files: &TlsFiles) -> Option<Vec<u8>> {
+        let first = CertificateDer::pem_file_iter(&files.cert).ok()?.next()?.ok()?;
+        Some(first.to_vec())
+    }
+
     /// Takes what another one has read; connections that are in keep what they have.
     pub fn replace(&self, fresh: Tls) {
         let fresh = fresh.current.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -143,8 +143,8 @@ fn cut(text: &str, bytes: usize) -> &str {
 /// Tells our own announcement from another's with the same name.
 fn random() -> u64 {
     let mut bytes = [0; 8];
-    // Without randomness the time of the start has to do.
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+    // Early in the boot there is none yet, and the start does not wait for it: its time has to do.
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
         Ok(_) => u64::from_ne_bytes(bytes),
         Err(_) => clock::monotonic_ns(),
     }
