@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """show.py BOARD KERNEL PROGRAM CLIENT: the program on an emulated board, and this machine as its visitor.
 
-Boots the board with the program in an initramfs, starts the daemon on the board's real GPIO (sysfs, then the character
-device) and shows from outside what it does: a WebSocket client switches a pin, and a probe at the hardware sees the
-level. CLIENT is a pinwire for this machine. Prints one line per thing shown; the first that does not show ends it.
+Boots the board from an initramfs, installs the program with install.sh, starts the daemon on the board's real GPIO
+(sysfs, then the character device) and shows from outside what it does: a WebSocket client switches a pin, and a probe at
+the hardware sees the level. CLIENT is a pinwire for this machine. Prints one line per thing shown; the first that does not show ends it.
 """
 import json
 import os
@@ -159,6 +159,8 @@ def show(name, machine, client_program):
     say(f"{name}: up after {machine.boot:.1f} s; {machine.run('uname -srm')}, {machine.run('cat /proc/device-tree/model')}".replace("\0", ""))
     expect(f"the kernel is {machine.board['machine']}", machine.run("uname -m") == machine.board["machine"])
     strict = name == "raspi0" and os.environ.get("PINWIRE_BOARD_STRICT", "1") == "1"
+    # Here without systemd: the program and nothing else.
+    say(machine.run("cd /root && ./install.sh ./pinwire && rm pinwire && pinwire --version"))
     say(f"doctor on the board:\n{machine.shell('pinwire doctor')[0]}")
     for backend in ("sysfs", "cdev"):
         _, first = start(machine, backend)
@@ -196,7 +198,11 @@ def main():
     end_well()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pinwire-board-") as scratch:
-        files = {"bin/pinwire": (program, 0o755), "board/cgi-bin/shell": (HERE / "shell.cgi", 0o755)}
+        files = {
+            "root/pinwire": (program, 0o755),
+            "root/install.sh": (HERE.parent.parent / "install.sh", 0o755),
+            "board/cgi-bin/shell": (HERE / "shell.cgi", 0o755),
+        }
         initramfs = make_initramfs(kernel, HERE / "init", files, scratch)
         try:
             with Machine(name, kernel, initramfs, "board: ready") as machine:
