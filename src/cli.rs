@@ -2,19 +2,23 @@
 
 mod agent;
 mod audit;
+mod doctor;
 mod key;
 mod user;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{AuthMode, Backend, Flags};
+use crate::types::features;
 use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
 pub use audit::AuditArgs;
+pub use doctor::DoctorArgs;
 pub use key::{KeyAddArgs, KeyArgs, KeyCommand, KeyListArgs, KeyRevokeArgs, StoreArgs};
 pub use user::{
     PasswordArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserNameArgs, UserPasswdArgs, UserRoleArgs,
@@ -33,6 +37,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 #[command(
     name = "pinwire",
     version,
+    long_version = long_version(),
     about = "Puts a Raspberry Pi on the wire: GPIO, telemetry, events and pub/sub on one port",
     long_about = None,
     after_help = "Without a command, pinwire serves. Exit codes: 0 done, 1 failed, 2 bad usage or configuration.\n\
@@ -46,6 +51,13 @@ pub struct Cli {
     /// Used when there is no command.
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// With `--version`; `-V` says the number alone.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{}\nfeatures: {}", env!("CARGO_PKG_VERSION"), features::built_in()));
+    &TEXT
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -70,7 +82,7 @@ pub enum Command {
     CheckConfig(CheckConfigArgs),
     /// Drive the configured safe states without a running daemon; for ExecStopPost
     Safe(SafeArgs),
-    /// Say which GPIO backend works on this machine, and why the others do not
+    /// Say what works on this machine and what does not, and what to do about it: lines, power, clock, disk, port, keys, hub
     Doctor(DoctorArgs),
 }
 
@@ -112,7 +124,7 @@ pub struct ServeArgs {
     /// Serve /echo, for conformance suites
     #[arg(long)]
     pub debug_echo: bool,
-    /// Answer DEBUG_PANIC, for failure tests
+    /// Answer DEBUG_PANIC and DEBUG_HANG, for failure tests
     #[arg(long)]
     pub debug_actions: bool,
 }
@@ -210,15 +222,6 @@ pub struct LinesArgs {
 pub struct SafeArgs {
     #[command(flatten)]
     pub lines: LinesArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct DoctorArgs {
-    #[command(flatten)]
-    pub lines: LinesArgs,
-    /// Print one JSON object instead of lines
-    #[arg(long)]
-    pub json: bool,
 }
 
 impl From<&LinesArgs> for Flags {
@@ -344,17 +347,23 @@ mod tests {
         let flags = Flags::from(&safe.lines);
         assert_eq!((flags.config, flags.gpio), (Some("c".into()), Some(Backend::Sysfs)));
 
-        let words = ["doctor", "--config", "d", "--gpio", "auto", "--json"];
-        let Some(Command::Doctor(doctor)) = parse(&words).expect("parses").command else { panic!("not doctor") };
-        let flags = Flags::from(&doctor.lines);
-        assert_eq!((flags.config, flags.gpio), (Some("d".into()), Some(Backend::Auto)));
-        assert!(doctor.json);
-
-        let Some(Command::Doctor(doctor)) = parse(&["doctor"]).expect("parses").command else { panic!("not doctor") };
-        assert!(!doctor.json && doctor.lines.config.is_none() && doctor.lines.gpio.is_none());
-        for words in [["safe", "--json"], ["safe", "--listen=:0"], ["doctor", "--listen=:0"]] {
+        for words in [["safe", "--json"], ["safe", "--listen=:0"]] {
             assert_eq!(parse(&words).expect_err("refused").kind(), ErrorKind::UnknownArgument, "{words:?}");
         }
+    }
+
+    #[test]
+    fn doctor_looks_at_what_serve_would_do_or_an_agent() {
+        let parsed = |words: &[&str]| match parse(words).expect("parses").command {
+            Some(Command::Doctor(doctor)) => (Flags::from(&doctor), doctor.json),
+            _ => panic!("not doctor"),
+        };
+        let (flags, json) = parsed(&["doctor", "--config", "d", "--gpio", "auto", "--listen", ":1", "--json"]);
+        assert_eq!((flags.config, flags.gpio, json), (Some("d".into()), Some(Backend::Auto), true));
+        assert_eq!((flags.listen, flags.agent.is_none()), (vec![":1".to_owned()], true));
+        assert!(parsed(&["doctor", "--agent"]).0.agent.is_some_and(|agent| agent.hub.is_none()));
+        let hub = parsed(&["doctor", "--hub", "wss://h", "--pin", "x"]).0.agent.expect("an agent");
+        assert_eq!((hub.hub.as_deref(), hub.pin.as_deref()), (Some("wss://h"), Some("x")));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod reload;
+
 use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -18,7 +20,7 @@ use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
 use crate::collect::{Collector, Containers};
-use crate::config::{Auth, Config};
+use crate::config::{Accounts, Auth, Config, ConfigError};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
@@ -28,7 +30,7 @@ use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::Hub;
 use crate::mdns::{Mdns, Me};
 use crate::nodes::{Nodes, Own};
-use crate::rt::{clock, worker};
+use crate::rt::{clock, random, stderr, worker};
 use crate::session::Host;
 use crate::store::{Health, Store};
 use crate::systemd::{Fact, Given, Notify, Socket};
@@ -57,11 +59,11 @@ impl StartError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. On SIGHUP the configuration is computed again by `load`, from the same sources.
 ///
 /// # Errors
 /// Something it needs cannot be had: an address in use, a certificate that cannot be read.
-pub fn run(config: &Config, given: Given) -> Result<(), StartError> {
+pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, ConfigError>) -> Result<(), StartError> {
     // Before any thread exists: signals that come during the start are kept for later.
     let again = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::new)?;
@@ -70,18 +72,20 @@ pub fn run(config: &Config, given: Given) -> Result<(), StartError> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let daemon = Daemon::start(config, given)?;
+    let mut daemon = Daemon::start(config, given)?;
+    let notify = Arc::clone(&daemon.notify);
+    // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
         match signal {
             SIGHUP => {
                 // Until it is dropped, the service manager knows.
-                let _reloading = daemon.notify.reloading();
-                daemon.reload();
+                let _reloading = notify.reloading();
+                daemon.reload(load);
             }
             _ => break,
         }
     }
-    daemon.shut_down(config.shutdown_deadline);
+    daemon.shut_down();
     Ok(())
 }
 
@@ -90,7 +94,7 @@ pub fn run(config: &Config, given: Given) -> Result<(), StartError> {
 /// # Errors
 /// The backend, or a line that could not be driven; the others have been.
 pub fn safe(config: &Config) -> Result<(), StartError> {
-    config.warnings.iter().for_each(|warning| eprintln!("pinwire: warning: {warning}"));
+    config.warnings.iter().for_each(|warning| stderr::say(log::Level::Warn, &format!("pinwire: warning: {warning}")));
     let sinks = Sinks::new(|_| {}, |_| true);
     let places = Places { root: config.root.clone(), state_dir: None };
     let gpio = Gpio::new(&config.gpio, &places, sinks).map_err(StartError::new)?;
@@ -115,6 +119,12 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
 }
 
 struct Daemon {
+    /// What is in use: what it was at the start, with what reloads have applied.
+    config: Config,
+    gate: Arc<Gate>,
+    origins: Arc<Origins>,
+    docker: Arc<Docker>,
+    accounts: Arc<RwLock<Accounts>>,
     notify: Arc<Notify>,
     node_id: Arc<str>,
     hub: Arc<Hub>,
@@ -132,12 +142,15 @@ struct Daemon {
     tls: Option<Arc<Tls>>,
     door: Arc<Door>,
     listeners: Vec<Listener>,
+    /// Whether sockets outlive this process, with those who wait there.
+    passed: bool,
     /// Held until the process ends, however it ends.
     _state_lock: Option<File>,
 }
 
 impl Daemon {
-    fn start(config: &Config, given: Given) -> Result<Daemon, StartError> {
+    fn start(wanted: Config, given: Given) -> Result<Daemon, StartError> {
+        let config = &wanted;
         let Given { notify, watchdog, sockets: passed, complaints } = given;
         let hub = Hub::start(wire::encode).map_err(StartError::new)?;
         logging::start(config, &hub);
@@ -157,10 +170,16 @@ impl Daemon {
         if config.state_dir.is_some() {
             notify.takes(STORE_START, "opening the database");
         }
+        if !random::is_ready() {
+            log::info!(
+                "the kernel has no random numbers yet; the store, and the first key, wait some seconds for them \
+                 (a Pi's generator is the kernel module bcm2835-rng or iproc-rng200)"
+            );
+        }
         let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
-        let sockets = sockets(config, passed)?;
+        let (passed, sockets) = (!passed.is_empty(), sockets(config, passed)?);
 
         let node_id: Arc<str> = config.node_id.as_str().into();
         let facts = Arc::clone(&hub);
@@ -191,6 +210,7 @@ impl Daemon {
         let own_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let origins = Arc::new(Origins::new(&config.front.hosts, &config.front.origins, &own_name));
         let listed = Arc::clone(&origins);
+        let accounts = Arc::new(RwLock::new(config.accounts.clone()));
         let http = http::Private::start(http::Rooms {
             hub: Arc::clone(&hub),
             desk: Arc::clone(&desk),
@@ -201,7 +221,7 @@ impl Daemon {
             fleet: Arc::clone(&fleet),
             listed_origin: Box::new(move |origin| listed.is_listed(origin)),
             limits: config.front.clone(),
-            accounts: config.accounts.clone(),
+            accounts: Arc::clone(&accounts),
             passwords: Passwords::new(),
             node_id: config.node_id.clone(),
         });
@@ -217,12 +237,13 @@ impl Daemon {
             picloud: config.picloud.clone(),
         });
         let rooms = front::Rooms {
-            origins,
-            gate,
+            origins: Arc::clone(&origins),
+            gate: Arc::clone(&gate),
             host,
             shared: Arc::clone(&shared),
             http: Arc::clone(&http),
             tls: tls.clone(),
+            notify: Arc::clone(&notify),
         };
         let docker = Arc::new(Docker::new(&config.docker));
         let own_program = Path::new(run::OWN_PROGRAM);
@@ -236,6 +257,7 @@ impl Daemon {
             root: config.root.clone(),
             state_dir: config.state_dir.clone(),
             node_id: config.node_id.clone(),
+            notify: Arc::clone(&notify),
         });
         let agent = agent.map_err(StartError::new)?;
         // It counts what is open by now.
@@ -258,8 +280,22 @@ impl Daemon {
             name: config.node_id.clone(),
         });
         let mdns = on_network(config, &listeners, &nodes);
-        notify.start(watchdog, Vec::new()).map_err(StartError::new)?;
+        let asked = [hub.asked(), store.asked()].into_iter().chain(desk.gpio.asked());
+        let asked = asked.chain(listeners.iter().map(Listener::asked)).collect();
+        notify.start(watchdog, asked).map_err(StartError::new)?;
+        let health = Arc::clone(&notify);
+        store.on_health(move |news| {
+            health.tell(Fact::Store, || match news {
+                Health::Degraded(why) => format!("store: {why}"),
+                Health::None | Health::Ok => String::new(),
+            });
+        });
         let daemon = Daemon {
+            config: wanted,
+            gate,
+            origins,
+            docker,
+            accounts,
             notify,
             node_id,
             hub,
@@ -277,6 +313,7 @@ impl Daemon {
             tls,
             door,
             listeners,
+            passed,
             _state_lock: state_lock,
         };
         daemon.say_ready();
@@ -289,11 +326,14 @@ impl Daemon {
         let addresses = self.listeners.iter().map(|listener| format!("{scheme}://{}", listener.address()));
         let addresses: Vec<_> = addresses.collect();
         if !addresses.is_empty() {
-            self.notify.tell(Fact::Listening, &format!("listening on {}", addresses.join(", ")));
+            self.notify.tell(Fact::Listening, || format!("listening on {}", addresses.join(", ")));
+            self.door.tell_clients();
         }
         let backend = self.desk.gpio.backend();
-        let simulated = if backend.simulated { ", simulated" } else { "" };
-        self.notify.tell(Fact::Backend, &format!("GPIO backend {}{simulated}", backend.name));
+        self.notify.tell(Fact::Backend, || match backend.simulated {
+            true => format!("GPIO backend {}, simulated", backend.name),
+            false => format!("GPIO backend {}", backend.name),
+        });
         self.notify.ready();
         let mut stdout = std::io::stdout().lock();
         for address in addresses {
@@ -303,17 +343,9 @@ impl Daemon {
         let _ = stdout.flush();
     }
 
-    /// SIGHUP: the certificate and key are read again. Everything else needs a restart.
-    fn reload(&self) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => log::info!("certificate and key read again; new connections use them"),
-            Some(Err(error)) => log::error!("{error}; the certificate in use stays"),
-            None => log::info!("SIGHUP: there is no certificate to read again"),
-        }
-    }
-
     /// Each part has its share of the time, whatever the one before took of its own: what hangs is left behind.
-    fn shut_down(self, limit: Duration) {
+    fn shut_down(self) {
+        let limit = self.config.shutdown_deadline;
         let deadline = clock::now() + limit;
         log::info!("shutting down");
         self.notify.stopping(limit);
@@ -338,7 +370,8 @@ impl Daemon {
         if let Some(own) = &self.own {
             own.stop(step(news));
         }
-        self.door.close_all(deadline - limit / 5);
+        let grace = if self.passed { limit / 5 } else { Duration::ZERO };
+        self.door.close_all(grace, deadline - limit / 5);
         let rooms = deadline - limit / 10;
         self.nodes.stop(step(rooms));
         self.http.stop(step(rooms));

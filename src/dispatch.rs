@@ -49,6 +49,8 @@ pub enum Aside {
     Auth(String),
     /// The session's own thread or the hub's shall panic.
     Panic(Victim),
+    /// The hub's thread or the store's shall hang.
+    Hang(Victim),
 }
 
 /// All of `READ_SYSTEM` and `GET /system`.
@@ -164,6 +166,11 @@ impl Desk {
             Call::DebugPanic(victim) => {
                 let there = self.gpio.debug_panic(victim.as_str());
                 self.tell(request, out, there.then_some(Data::Text(endrpi::PANIC_ASKED)).ok_or("no such thread"));
+            }
+            Call::DebugHang(victim @ (Victim::Store | Victim::Hub)) => return Some(Aside::Hang(victim)),
+            Call::DebugHang(victim) => {
+                let there = self.gpio.debug_hang(victim.as_str());
+                self.tell(request, out, there.then_some(Data::Text(endrpi::HANG_ASKED)).ok_or("no such thread"));
             }
             Call::Subscribe(patterns) => return Some(Aside::Subscribe(patterns)),
             Call::Unsubscribe(patterns) => return Some(Aside::Unsubscribe(patterns)),

@@ -50,6 +50,7 @@
 //! | `own-server` | its next sample, requests to this device by way of the hub | 1, where the hub is its own server |
 //! | `gpio-in` | edges and what others do with lines (character device, or sysfs), an input's rate or debounce window | 1, with real lines |
 //! | `gpio-out` | what is due: a lease's end, a longest time on, a sequence's step, a software PWM's toggle | 1 |
+//! | `gpio-keep` | outputs' levels to write down, and the disk | 1, once a line that is persistent has changed |
 //! | `store` | writes of others, records to be written together, another process at the database, a key's expiry | 1 |
 //! | `store-news` | something having been kept, or the store's health having changed: it tells who wants to know | 1 |
 //! | `alerts` | an agent that is offline for too long, alerts to write down | 1 |
@@ -62,6 +63,7 @@
 //! | `agent-link` | its hub, or the next attempt to reach it; what there is to tell it | 1, with a hub |
 //! | `agent-spill` | the disk, while the agent ends | 1, with a hub |
 //! | `agent-journal`, `agent-files` | `journalctl`; what is appended to log files | 1 each, where they are told a hub |
+//! | `doctor`, `doctor-dns` | what is looked at; a name server | in `pinwire doctor` only: ten, and one with a hub |
 //! | `watchdog` | half of the service manager's interval, changes of the status it shows | 1, under a service manager |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!

@@ -38,8 +38,11 @@ fn main() -> ExitCode {
             Ok(config) => exit(daemon::safe(&config), FAILED),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
-        Command::Doctor(args) => match config::load_lines(&(&args.lines).into()) {
-            Ok(config) => exit(client::doctor(&config, args.json), FAILED),
+        Command::Doctor(args) => match config::examine(&(&args).into(), &|name| std::env::var(name).ok()) {
+            Ok(examined) => {
+                let named = args.daemon.serve.config.is_some();
+                exit(client::doctor(examined, args.as_agent(), named, args.json), FAILED)
+            }
             Err(error) => exit(Err(error), BAD_USAGE),
         },
         Command::Key(args) => key(&args.command),
@@ -60,7 +63,7 @@ fn serve(mut flags: Flags) -> ExitCode {
     let passed = |socket: &systemd::Socket| Passed { address: socket.address, both_families: socket.both_families };
     flags.passed = given.sockets.iter().map(passed).collect();
     match load(&flags) {
-        Ok(config) => exit(daemon::run(&config, given), BAD_USAGE),
+        Ok(config) => exit(daemon::run(config, given, &|| load(&flags)), BAD_USAGE),
         Err(error) => exit(Err(error), BAD_USAGE),
     }
 }

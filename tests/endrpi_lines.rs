@@ -139,9 +139,11 @@ fn debug_actions_do_not_exist_unless_asked_for() {
     let daemon = Daemon::start(&[]);
     let mut ws = daemon.ws("/");
     for thread in ["connection", "hub", "gpio-in", "gpio-out"] {
-        let answer = ask(&mut ws, "DEBUG_PANIC", json!({ "thread": thread }));
-        assert_eq!(answer["error"], "Received message with invalid 'action' field", "{answer}");
-        assert_eq!(answer["action"], Value::Null);
+        for action in ["DEBUG_PANIC", "DEBUG_HANG"] {
+            let answer = ask(&mut ws, action, json!({ "thread": thread }));
+            assert_eq!(answer["error"], "Received message with invalid 'action' field", "{answer}");
+            assert_eq!(answer["action"], Value::Null);
+        }
     }
     assert_eq!(ws.ask(r#"{"action":"READ_MEMORY"}"#)["success"], true);
 }

@@ -150,7 +150,7 @@ fn the_key_is_shown_to_nobody_who_does_not_know_it() {
     link.say(&json!({ "type": "auth_success", "server_id": "s1" }));
     link.say(&json!({ "type": "proof", "proof": proof("pw_0123456789.another", &hello) }));
     link.gone_without_the_key();
-    agent.wait_for_log("was not shown it: check agent.hub, and whether the key in agent.key_file");
+    agent.wait_for_log("was not shown it: check agent.hub, and whether the key in --key-file");
     assert!(!agent.log().contains("c2VjcmV0"));
 }
 
@@ -276,7 +276,7 @@ fn a_refusal_is_told_with_its_reason_and_a_path_before_the_hub_s_own_is_kept() {
     let frame = CloseFrame { code: 1008.into(), reason: "Invalid or inactive API key".into() };
     link.socket.close(Some(frame)).expect("closed");
     while link.socket.read().is_ok() {}
-    agent.wait_for_log("it refuses this device: Invalid or inactive API key; check agent.key_file");
+    agent.wait_for_log("it refuses this device: Invalid or inactive API key; check the key in --key-file");
 }
 
 #[test]
@@ -474,7 +474,7 @@ fn an_agent_that_cannot_work_says_why() {
         (vec!["--hub", "wss://127.0.0.1:1", "--key-file", "/nonexistent"], &["--key-file", "/nonexistent"]),
         (
             vec!["--hub", "wss://127.0.0.1:1", "--key-file", chatops.to_str().expect("UTF-8")],
-            &["agent.key_file", "agent.protocol = \"chatops\""],
+            &["--key-file", "agent.protocol = \"chatops\""],
         ),
     ] {
         let output = run(pinwire().args(["agent", "--gpio", "sim"]).args(&arguments));

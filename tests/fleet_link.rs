@@ -102,7 +102,7 @@ fn a_session_that_was_replaced_does_not_fight_and_a_revoked_key_is_told() {
     first.wait_for_log("another session with a key of the same server has taken over");
     hub.revoke(&key);
     second.wait_for_log("it refuses this device: ");
-    assert!(second.log().contains("check agent.key_file"), "{}", second.log());
+    assert!(second.log().contains("check the key in --key-file"), "{}", second.log());
     for agent in [&first, &second] {
         assert_eq!(agent.log().matches("connected to hub").count(), 1, "{}", agent.log());
         assert!(!agent.log().contains(key.split('.').nth(1).expect("a secret")));

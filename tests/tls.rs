@@ -229,14 +229,14 @@ fn sighup_brings_a_new_certificate_to_new_connections_and_leaves_the_old_ones_al
         let good = std::fs::read(path(name)).expect("read");
         std::fs::write(path(name), text).expect("written");
         daemon.signal("HUP");
-        wait_until(LIMIT, "it says so", || daemon.log().matches("the certificate in use stays").count() == n + 1);
+        wait_until(LIMIT, "it says so", || daemon.log().matches("everything in use stays").count() == n + 1);
         assert!(shown(&daemon, &second), "{name}");
         std::fs::write(path(name), good).expect("written");
     }
     let (_, other) = certificate(&daemon.dir, "other");
     std::fs::copy(other, path("server.key")).expect("copied");
     daemon.signal("HUP");
-    wait_until(LIMIT, "it says so", || daemon.log().matches("the certificate in use stays").count() == 3);
+    wait_until(LIMIT, "it says so", || daemon.log().matches("everything in use stays").count() == 3);
     assert!(shown(&daemon, &second));
     assert_eq!(ask(&mut old, r#"{"action":"READ_UPTIME"}"#)["success"], true);
 }

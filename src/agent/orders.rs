@@ -75,6 +75,11 @@ impl Orders {
         }
     }
 
+    /// Takes other rules for commands; see [`Runner::replace`].
+    pub fn replace_commands(&self, config: &Commands) -> bool {
+        self.runner.replace(config)
+    }
+
     /// Refuses an order, for a reason that is not in these rules.
     pub fn refuse(&self, id: &str, order: &Order, issuer: &Issuer, reply: Box<dyn Reply>, why: &str) {
         if let Some(entry) = self.meet(id, order, issuer, reply) {

@@ -50,6 +50,12 @@ impl Book {
         book
     }
 
+    /// Takes other limits of what is watched; what is watched stays.
+    pub fn set_limits(&mut self, config: &config::Alerts) {
+        let config::Alerts { offline_after, disk_warning, disk_critical, clock_after, .. } = *config;
+        self.config = config::Alerts { offline_after, disk_warning, disk_critical, clock_after, ..self.config.clone() };
+    }
+
     /// Takes a kept alert to its condition, or gives it back where there is none.
     fn adopt(&mut self, kept: KeptAlert) -> Option<KeptAlert> {
         let watch = if kept.alert.resolved_at.is_none() { Watch::open() } else { Watch::muted() };

@@ -40,7 +40,7 @@ struct Notice {
 
 /// The couriers there are.
 pub struct Couriers {
-    queues: Vec<Queue>,
+    queues: Vec<(&'static str, Queue)>,
     /// Becomes readable when the daemon ends.
     ending: Arc<OwnedFd>,
     /// Dropped when the daemon ends.
@@ -68,7 +68,7 @@ impl Couriers {
         if let Some(config) = &config.webhook {
             let webhook = Webhook::new(config)?;
             let (queue, stop) = (Queue::new(), stop.clone());
-            queues.push(queue.clone());
+            queues.push(("alerts-web", queue.clone()));
             workers.push(
                 Worker::spawn("alerts-web", move || queue.serve(&stop, |it| post(&webhook, it, &stop)))
                     .map_err(text)?,
@@ -76,7 +76,7 @@ impl Couriers {
         }
         if let Some(config) = config.command.clone() {
             let (queue, stop, ending) = (Queue::new(), stop.clone(), Arc::clone(&ending));
-            queues.push(queue.clone());
+            queues.push(("alerts-cmd", queue.clone()));
             let run = move |notice: &Notice| {
                 if let Err(why) = command::run(&config, notice, ending.as_fd()) {
                     log::warn!("alerts.command '{}': {why}", config.program.display());
@@ -97,7 +97,23 @@ impl Couriers {
         events::event(&mut json, event);
         let (server_name, alert) = (Arc::clone(server_name), Arc::clone(alert));
         let notice = Arc::new(Notice { change: *change, server_name, alert, json });
-        self.queues.iter().for_each(|queue| queue.put(&notice));
+        self.queues.iter().for_each(|(_, queue)| queue.put(&notice));
+    }
+
+    /// Whether what is configured could be started.
+    ///
+    /// # Errors
+    /// As [`Couriers::start`], but for threads.
+    pub fn check(config: &config::Alerts) -> Result<(), String> {
+        config.webhook.as_ref().map_or(Ok(()), |config| Webhook::new(config).map(drop))
+    }
+
+    /// Takes what waits for those before, each for its like.
+    pub fn take_over(&self, before: &Couriers) {
+        for (name, queue) in &self.queues {
+            let waiting = before.queues.iter().filter(|(other, _)| other == name);
+            waiting.flat_map(|(_, before)| before.receiver.try_iter()).for_each(|notice| queue.put(&notice));
+        }
     }
 
     /// Ends the threads, within `limit` each; what they are at is given up.

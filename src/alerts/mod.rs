@@ -20,7 +20,7 @@ mod watch;
 mod watched;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -56,7 +56,7 @@ pub struct Alerts {
     own: Mutex<Own>,
     hub: Arc<Hub>,
     store: Arc<Store>,
-    couriers: Couriers,
+    couriers: RwLock<Couriers>,
     /// Wakes the thread; one pending wake-up is as good as many.
     nudge: Sender<()>,
     stopping: AtomicBool,
@@ -94,7 +94,7 @@ impl Alerts {
             own: Mutex::new(Own { server_id: NO_SERVER.into(), name: "hub".into(), degraded: None }),
             hub,
             store,
-            couriers: Couriers::start(config)?,
+            couriers: RwLock::new(Couriers::start(config)?),
             nudge,
             stopping: AtomicBool::new(false),
             recovered: AtomicBool::new(false),
@@ -114,6 +114,37 @@ impl Alerts {
             }
         });
         Ok(alerts)
+    }
+
+    /// Whether another webhook and command could be used.
+    ///
+    /// # Errors
+    /// What is wrong with a URL or a certificate file.
+    pub fn check(config: &config::Alerts) -> Result<(), String> {
+        Couriers::check(config)
+    }
+
+    /// Takes other limits of what is watched.
+    pub fn set_limits(&self, config: &config::Alerts) {
+        self.book().set_limits(config);
+        // Something may be due already.
+        let _ = self.nudge.try_send(());
+    }
+
+    /// Takes another webhook and another command, which get what waits for those before. What these are at has
+    /// `limit`, and is given up then.
+    ///
+    /// # Errors
+    /// As [`Alerts::start`]; those before go on.
+    pub fn replace_couriers(&self, config: &config::Alerts, limit: Duration) -> Result<(), String> {
+        let fresh = Couriers::start(config)?;
+        let before = {
+            let mut couriers = self.couriers.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *couriers, fresh)
+        };
+        self.couriers().take_over(&before);
+        before.stop(limit);
+        Ok(())
     }
 
     /// The server that is this machine: what is wrong with the hub itself is said of it.
@@ -167,7 +198,7 @@ impl Alerts {
     pub fn stop(&self, limit: Duration) {
         self.stopping.store(true, Ordering::Release);
         let _ = self.nudge.try_send(());
-        self.couriers.stop(limit);
+        self.couriers().stop(limit);
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             worker.join(limit);
@@ -213,7 +244,7 @@ impl Alerts {
             news: PageNews::Alert(Arc::clone(&alert)),
         };
         let event = Event { at, body: Body::Alert { change, server_name, alert } };
-        self.couriers.take(&event);
+        self.couriers().take(&event);
         self.hub.post(event);
         self.hub.post(Event { at, body: page });
     }
@@ -277,6 +308,10 @@ impl Alerts {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn couriers(&self) -> RwLockReadGuard<'_, Couriers> {
+        self.couriers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn own(&self) -> MutexGuard<'_, Own> {

@@ -9,6 +9,7 @@ mod inside;
 pub mod jwt;
 mod key;
 mod keys;
+mod own;
 pub mod password;
 mod principal;
 pub mod proof;
@@ -29,6 +30,8 @@ pub use accounts::{Account, Accounts, Bearer, Denied, Ticket};
 pub use inside::Pass;
 pub use key::{Digest, KeyId, Minted, mint, take_apart};
 pub use keys::{EXPIRED, Keys, REVOKED, Record};
+pub use own::Edition;
+use own::OwnKey;
 pub use principal::Principal;
 use slow::{RULES, Slowed};
 
@@ -78,8 +81,8 @@ pub fn take_query(shown: &mut Shown, client_name: &mut Option<String>, name: &st
 pub enum Badge {
     /// Nothing: no key is required.
     Anybody,
-    /// The configured key.
-    Configured,
+    /// The configured key, which a reload may replace while it is in use.
+    Configured(Edition),
     /// A key of the store, which may expire or be revoked while it is in use.
     Stored(KeyId),
 }
@@ -144,7 +147,7 @@ impl Verdict {
 /// The gatekeeper.
 pub struct Gate {
     /// The configured key.
-    own: Option<String>,
+    own: OwnKey,
     rule: Rule,
     keys: Arc<Keys>,
     /// Who showed wrong keys and tokens.
@@ -173,7 +176,7 @@ impl Gate {
             Auth::Key(key) => (Some(key.clone()), Rule::Everybody),
         };
         let [slowed, logins, registrations] = [(); 3].map(|()| Slowed::new(RULES));
-        Gate { own, rule, keys, slowed, logins, registrations }
+        Gate { own: OwnKey::new(own), rule, keys, slowed, logins, registrations }
     }
 
     /// Whether somebody comes in; a wrong key counts against its address.
@@ -230,7 +233,8 @@ impl Gate {
     /// What a badge allows; `None`: everything.
     pub fn rights(&self, badge: Badge) -> Option<Arc<Rights>> {
         match badge {
-            Badge::Anybody | Badge::Configured => None,
+            Badge::Anybody => None,
+            Badge::Configured(edition) => (!self.own.is_current(edition)).then(|| Arc::new(Rights::none())),
             // A key that has gone meanwhile is turned out in a moment, and until then opens nothing.
             Badge::Stored(id) => match self.keys.rights(id) {
                 Some(rights) => (!rights.is_all()).then_some(rights),
@@ -243,9 +247,28 @@ impl Gate {
     /// It must not wait.
     pub fn enter(&self, badge: Badge, turn_out: impl Fn(&'static str) + Send + Sync + 'static) -> Option<Pass> {
         match badge {
-            Badge::Anybody | Badge::Configured => None,
+            Badge::Anybody => None,
+            Badge::Configured(edition) => Some(self.own.enter(edition, Arc::new(turn_out))),
             Badge::Stored(id) => Some(self.keys.enter(id, clock::wall(), turn_out)),
         }
+    }
+
+    /// Takes what the configuration says now, where only the configured key differs; whoever is in with another one is
+    /// turned out. Says whether that was possible: who needs a key at all is decided at the start.
+    pub fn replace_key(&self, auth: &Auth) -> bool {
+        let key = match auth {
+            Auth::Key(key) => Some(key.as_str()),
+            Auth::Stored => None,
+            Auth::None | Auth::Undecided => return false,
+        };
+        if self.rule != Rule::Everybody {
+            return false;
+        }
+        let out = self.own.replace(key);
+        if out > 0 {
+            log::info!("{out} came in with the key before and were turned out");
+        }
+        true
     }
 
     /// Whether nobody decided who may come in.
@@ -265,9 +288,9 @@ impl Gate {
     /// With what somebody comes in who shows this, also where nothing has to be shown; nothing is counted. Both places
     /// are asked whatever the first one says, so that the time tells nothing.
     pub fn recognise(&self, peer: IpAddr, shown: &str) -> Option<Badge> {
-        let own = self.own.as_deref().is_some_and(|own| self.may_guess(peer, own) & same(own, shown));
+        let own = self.own.recognise(|own| self.may_guess(peer, own) & same(own, shown));
         let stored = self.keys.find(shown, clock::wall()).filter(|found| found.server_id.is_none());
-        if own { Some(Badge::Configured) } else { stored.map(|found| Badge::Stored(found.id)) }
+        own.map(Badge::Configured).or(stored.map(|found| Badge::Stored(found.id)))
     }
 
     fn may_guess(&self, peer: IpAddr, own: &str) -> bool {
@@ -375,8 +398,8 @@ mod tests {
         // What could be guessed is not looked at.
         assert!(matches!(short.knows(STRANGER, "short"), Err(Refused::Slowed(_))));
         assert!(!short.shows_key(STRANGER, &shown(Some("short"), None)));
-        assert_eq!(short.knows(PEER, "short"), Ok(Badge::Configured));
-        assert_eq!(long.knows(STRANGER, &"x".repeat(UNGUESSABLE_BYTES)), Ok(Badge::Configured));
+        assert_eq!(short.knows(PEER, "short"), Ok(Badge::Configured(Edition::default())));
+        assert_eq!(long.knows(STRANGER, &"x".repeat(UNGUESSABLE_BYTES)), Ok(Badge::Configured(Edition::default())));
         assert_eq!(
             (Refused::wait_seconds(Duration::from_millis(1)), Refused::wait_seconds(Duration::from_secs(2))),
             (1, 2)
@@ -386,8 +409,14 @@ mod tests {
     #[test]
     fn the_key_is_taken_from_the_first_place_that_shows_one() {
         let gate = Gate::new(&Auth::Key("secret".into()), Keys::none());
-        assert_eq!(check(&gate, &shown(Some("secret"), None)), Verdict::Admitted(Badge::Configured));
-        assert_eq!(check(&gate, &shown(None, Some("secret"))), Verdict::Admitted(Badge::Configured));
+        assert_eq!(
+            check(&gate, &shown(Some("secret"), None)),
+            Verdict::Admitted(Badge::Configured(Edition::default()))
+        );
+        assert_eq!(
+            check(&gate, &shown(None, Some("secret"))),
+            Verdict::Admitted(Badge::Configured(Edition::default()))
+        );
         assert_eq!(check(&gate, &shown(Some("wrong"), Some("secret"))), Verdict::Wrong);
         assert_eq!(check(&gate, &shown(None, None)), Verdict::Missing);
         assert_eq!(check(&gate, &shown(Some(""), None)), Verdict::Missing);
@@ -430,7 +459,7 @@ mod tests {
             assert_eq!(gate.agent(&agents.text), Some(AgentBadge { key: agents.id, server_id: "s1".into() }));
             assert_eq!(gate.agent(&minted.text), None);
         }
-        assert_eq!(gates[2].knows(PEER, "own"), Ok(Badge::Configured));
+        assert_eq!(gates[2].knows(PEER, "own"), Ok(Badge::Configured(Edition::default())));
     }
 
     #[test]

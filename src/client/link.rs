@@ -10,7 +10,7 @@ use tungstenite::http::HeaderValue;
 use super::ClientError;
 use crate::cli::ClientArgs;
 pub use crate::conn::client::Stream;
-use crate::conn::client::{Dial, DialError, Trust};
+use crate::conn::client::{Dial, DialError, TlsFault, Trust};
 
 /// What is known of the daemon before connecting.
 pub struct Link {
@@ -21,8 +21,11 @@ pub struct Link {
 impl From<DialError> for ClientError {
     fn from(error: DialError) -> ClientError {
         let hint = match &error {
-            DialError::Tls { untrusted: true, .. } => "; trust its certificate with --ca FILE",
-            DialError::Tls { plain: true, .. } => "; if it does not serve TLS, use ws://",
+            DialError::Tls { fault: TlsFault::Untrusted { ca: None }, .. } => "; trust its certificate with --ca FILE",
+            DialError::Tls { fault: TlsFault::Untrusted { ca: Some(_) }, .. } => {
+                "; give --ca the certificate of this daemon, or of the authority that signed it"
+            }
+            DialError::Tls { fault: TlsFault::Plain, .. } => "; use ws://",
             DialError::Refused { .. } => "; is the daemon running?",
             _ => "",
         };

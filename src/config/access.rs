@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::load::{Written, given};
 use super::source::{ConfigError, read_at_most};
@@ -72,7 +72,10 @@ pub(super) fn decide(
 }
 
 /// The mode and who said it.
-fn mode(written: &Written<'_>) -> Result<Option<(AuthMode, String)>, ConfigError> {
+///
+/// # Errors
+/// A word that is none.
+pub(super) fn mode(written: &Written<'_>) -> Result<Option<(AuthMode, String)>, ConfigError> {
     if let Some(mode) = written.flags.auth {
         return Ok(Some((mode, "--auth".into())));
     }
@@ -95,6 +98,14 @@ fn key_place(written: &Written<'_>) -> Option<String> {
     } else {
         given(&written.file.auth.api_key_file).map(|_| written.source.at("auth.api_key_file"))
     }
+}
+
+/// The file a key would come from, and who names it.
+pub(super) fn key_file(written: &Written<'_>) -> Option<(String, PathBuf)> {
+    let place = key_place(written)?;
+    let by_flag = written.flags.api_key_file.clone();
+    let file = by_flag.or_else(|| given(&written.file.auth.api_key_file).filter(|_| written.env("API_KEY").is_none()));
+    file.map(|file| (place, file))
 }
 
 fn key(written: &Written<'_>, warnings: &mut Vec<String>) -> Result<Option<String>, ConfigError> {

@@ -27,6 +27,8 @@ pub struct Agent {
     pub hub: Option<String>,
     /// The key the hub knows this device by; empty without a hub.
     pub key: String,
+    /// Where its file was named, for an error: `--key-file`, or `pinwire.toml:9: agent.key_file`.
+    pub key_place: String,
     /// Certificates to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// Trust exactly this certificate or public key.
@@ -67,6 +69,7 @@ impl Default for Agent {
         Agent {
             hub: None,
             key: String::new(),
+            key_place: "agent.key_file".to_owned(),
             ca: None,
             pin: None,
             name: None,
@@ -105,7 +108,7 @@ impl fmt::Debug for Agent {
 }
 
 /// # Errors
-/// A hub without a key, a key file that cannot be used, or a value that makes no sense.
+/// A value that makes no sense.
 pub(super) fn agent(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     let Written { file, source, .. } = *written;
     let (flags, file) = (written.flags.agent.as_ref(), &file.agent);
@@ -179,14 +182,33 @@ pub(super) fn agent(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec
     if !secure && !is_loopback(hub) {
         warnings.push(format!("{place}: {hub:?} is without TLS: others on the way can read everything, keys included"));
     }
-    let key_flag = flags.and_then(|flags| flags.key_file.clone());
-    let key_place = at(key_flag.is_some(), "agent.key_file", "--key-file");
-    let Some(file) = key_flag.or_else(|| given(&file.key_file)) else {
+    Ok(())
+}
+
+/// Reads the key for the hub, if there is one.
+///
+/// # Errors
+/// No key file is named, or it cannot be used.
+pub(super) fn key(agent: &mut Agent, written: &Written<'_>, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    if agent.hub.is_none() {
+        return Ok(());
+    }
+    let Some((place, file)) = key_file(written) else {
+        let by_flag = written.flags.agent.as_ref().is_some_and(|flags| flags.hub.is_some());
+        let place = if by_flag { "--hub".to_owned() } else { written.source.at("agent.hub") };
         let message = "a hub is of no use without a key: give --key-file FILE, or agent.key_file in the file";
         return Err(ConfigError::new(place, message));
     };
-    agent.key = access::read_key(&file, key_place, warnings)?;
+    agent.key_place = place;
+    agent.key = access::read_key(&file, &agent.key_place, warnings)?;
     Ok(())
+}
+
+/// The file with the key for the hub, and who names it.
+pub(super) fn key_file(written: &Written<'_>) -> Option<(String, PathBuf)> {
+    let by_flag = written.flags.agent.as_ref().and_then(|flags| flags.key_file.clone());
+    let by_flag = by_flag.map(|file| ("--key-file".to_owned(), file));
+    by_flag.or_else(|| Some((written.source.at("agent.key_file"), given(&written.file.agent.key_file)?)))
 }
 
 /// Each is watched.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::pattern::Pattern;
+
 /// What may be run, as whom, and within which limits.
 #[derive(Clone, Debug)]
 pub struct Commands {
@@ -122,7 +124,7 @@ pub enum Kind {
     /// The whole value is what this says.
     Pattern {
         written: String,
-        regex: regex_lite::Regex,
+        regex: Pattern,
     },
 }
 

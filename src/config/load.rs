@@ -5,9 +5,11 @@ use std::str::FromStr;
 
 use log::LevelFilter;
 
+use super::access::Access;
 use super::source::{ConfigError, Source};
-use super::{AgentFlags, access, accounts, agent, alerts, docker, listen, pins, raw, templates, tls, validate};
+use super::{AgentFlags, access, accounts, agent, alerts, built, docker, listen, pins, raw, templates, tls, validate};
 use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Passed, Session, Store, Telemetry};
+use crate::types::features;
 
 /// The command line of `serve` as typed; everything absent unless given.
 #[derive(Clone, Debug, Default)]
@@ -41,13 +43,45 @@ pub struct Flags {
 /// A file that cannot be read, a key or value that is not allowed, settings that contradict each other, or an
 /// address reachable from outside without a decision who may come in.
 pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    match examine(flags, env)? {
+        Examined { keyless: Some(why), .. } | Examined { agent_keyless: Some(why), .. } => Err(why),
+        Examined { config, .. } => Ok(config),
+    }
+}
+
+/// A configuration that is good but for keys that are not there, for who wants to look at the rest all the same.
+pub struct Examined {
+    pub config: Config,
+    /// Why there is no key where one is needed; `config.auth` is then [`Auth::Stored`].
+    pub keyless: Option<ConfigError>,
+    /// Why there is no key to show the hub; `config.agent.key` is then empty.
+    pub agent_keyless: Option<ConfigError>,
+    /// Files with secrets in them, and who names them.
+    pub secrets: Vec<(String, PathBuf)>,
+}
+
+/// As [`load()`], but goes on where a key is missing or its file cannot be read.
+///
+/// # Errors
+/// As [`load()`], but for keys.
+pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Examined, ConfigError> {
     let (file, source) = read(flags)?;
     let written = Written { flags, env, file: &file, source: &source };
 
     let mut config = Config::default();
     general(&mut config, &written)?;
-    let access = access::decide(&written, config.state_dir.is_some(), &mut config.warnings)?;
-    config.listen = listen::addresses(&written, &access)?;
+    access::mode(&written)?;
+    let access = access::decide(&written, config.state_dir.is_some(), &mut config.warnings);
+    let (access, mut keyless) = access.map_or_else(|why| (Access::Stored, Some(why)), |access| (access, None));
+    config.listen = match listen::addresses(&written, &access) {
+        Ok(listen) => listen,
+        // Refused for want of a key only, if it is fine with one.
+        Err(why) => {
+            let listen = listen::addresses(&written, &Access::Stored).map_err(|_| why.clone())?;
+            keyless = keyless.or(Some(why));
+            listen
+        }
+    };
     config.auth = access.into_auth();
     config.tls = tls::files(&written, &mut config.warnings)?;
     front(&mut config.front, &file.front);
@@ -63,7 +97,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
-    let reachable = listen::is_reachable(&config.listen);
+    let reachable = features::MDNS.built_in && listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
     config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
     accounts::accounts(&mut config.accounts, &written)?;
@@ -73,8 +107,13 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
     agent::agent(&mut config.agent, &written, &mut config.warnings)?;
+    let agent_keyless = agent::key(&mut config.agent, &written, &mut config.warnings).err();
+    built::check(&config, &written)?;
     validate::check(&config, &source)?;
-    Ok(config)
+    let tls_key = config.tls.as_ref().map(|files| ("tls.key".to_owned(), files.key.clone()));
+    let agent_key = agent::key_file(&written).filter(|_| config.agent.hub.is_some());
+    let secrets = access::key_file(&written).into_iter().chain(agent_key).chain(tls_key).collect();
+    Ok(Examined { config, keyless, agent_keyless, secrets })
 }
 
 /// As [`load()`], but only what concerns the lines: the rest keeps its defaults.

@@ -1,12 +1,13 @@
 //! What the configuration means: one struct per room, all values checked.
 //!
 //! `raw` holds what was written in the file; [`load()`] layers flags, environment and file in that order over the
-//! defaults. It and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
+//! defaults. It, [`examine()`] and [`load_lines`] are the only ways from them to a [`Config`]. After them, a bad value cannot exist.
 
 mod access;
 mod accounts;
 mod agent;
 mod alerts;
+mod built;
 mod commands;
 mod defaults;
 mod docker;
@@ -15,9 +16,12 @@ mod hub;
 mod listen;
 mod load;
 mod passed;
+#[cfg_attr(not(feature = "commands"), path = "no_pattern.rs")]
+mod pattern;
 mod pin_rules;
 mod pins;
 mod raw;
+mod settings;
 mod source;
 mod templates;
 mod tls;
@@ -30,8 +34,9 @@ pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
 pub use hub::Hub;
-pub use load::{Flags, load, load_lines, load_state_dir};
+pub use load::{Examined, Flags, examine, load, load_lines, load_state_dir};
 pub use passed::Passed;
+pub use settings::{Changed, Setting, When, line_table};
 pub use source::ConfigError;
 
 use std::net::SocketAddr;
@@ -55,7 +60,7 @@ pub struct Config {
     pub node_id: String,
     /// How long a shutdown may take in all.
     pub shutdown_deadline: Duration,
-    /// Answer `DEBUG_PANIC`, for failure tests.
+    /// Answer `DEBUG_PANIC` and `DEBUG_HANG`, for failure tests.
     pub debug_actions: bool,
     pub auth: Auth,
     pub accounts: Accounts,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::commands::{Commands, Kind, Param, Piece, Template, Word};
 use super::load::{Written, set_count, set_period};
+use super::pattern::Pattern;
 use super::raw;
 use super::source::{ConfigError, Source, dotted};
 use super::validate::{self, SHORTEST};
@@ -233,12 +234,7 @@ fn param(entry: &raw::Param, key: &str, source: &Source) -> Result<Param, Config
         }
         raw::Kind::Pattern => {
             let Some(written) = entry.pattern.clone() else { return Err(missing("pattern", "\"[a-z]+\"")) };
-            // The group keeps an alternative inside; \A and \z are the value's ends, not a line's.
-            // It has to be one by itself as well, or a stray bracket would end the group.
-            regex_lite::Regex::new(&written)
-                .map_err(|why| refuse("pattern", format!("is no regular expression: {why}")))?;
-            let regex = regex_lite::RegexBuilder::new(&format!("\\A(?:{written})\\z")).size_limit(256 * 1024).build();
-            let regex = regex.map_err(|why| refuse("pattern", format!("is no regular expression: {why}")))?;
+            let regex = Pattern::new(&written).map_err(|why| refuse("pattern", why))?;
             Kind::Pattern { written, regex }
         }
     };

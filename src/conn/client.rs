@@ -4,27 +4,17 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
-use sha2::{Digest, Sha256};
 use tungstenite::http::Uri;
 
+pub use super::fault::TlsFault;
+use super::tls::{Secured, Trusted};
 use crate::rt::clock;
 use crate::types::fingerprint::Fingerprint;
-
-/// Where Debian, and so Raspberry Pi OS, keeps the certificate authorities the machine trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Whom to believe.
 #[derive(Clone, Debug)]
@@ -50,15 +40,8 @@ pub enum DialError {
     Unknown { host: String, reason: String },
     #[error("cannot connect to {address}: {reason}")]
     Refused { address: String, reason: String },
-    #[error("TLS with {peer}: {reason}")]
-    Tls {
-        peer: String,
-        reason: String,
-        /// The certificate is good, but nobody says whose it is.
-        untrusted: bool,
-        /// The other side speaks something else than TLS.
-        plain: bool,
-    },
+    #[error("TLS with {peer}: {fault}")]
+    Tls { peer: String, fault: TlsFault },
     #[error("no answer from {peer} within {}", humantime::format_duration(*.limit))]
     Late { peer: String, limit: Duration },
     #[error("connection to {peer} lost: {reason}")]
@@ -84,14 +67,14 @@ pub struct Dial {
     port: u16,
     /// What the URL says behind the port; without a `/` at its end.
     prefix: String,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Trusted>,
     timeout: Duration,
 }
 
 /// A connection, plain or TLS.
 pub enum Stream {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<Secured>),
 }
 
 impl Dial {
@@ -116,7 +99,7 @@ impl Dial {
             None if secure => 443,
             None => 80,
         };
-        let tls = secure.then(|| tls_config(trust)).transpose()?;
+        let tls = secure.then(|| Trusted::new(trust)).transpose()?;
         let prefix = uri.path_and_query().map_or("", |path| path.as_str()).trim_end_matches('/').to_owned();
         Ok(Dial { host, port, prefix, tls, timeout })
     }
@@ -184,35 +167,27 @@ impl Dial {
         stream.set_nodelay(true).map_err(io)?;
         stream.set_read_timeout(Some(self.timeout)).map_err(io)?;
         stream.set_write_timeout(Some(self.timeout)).map_err(io)?;
-        let Some(config) = &self.tls else {
+        let Some(trusted) = &self.tls else {
             stream.set_nonblocking(false).map_err(io)?;
             return Ok(Stream::Plain(stream));
         };
-        let tls = |reason: String| {
-            // The second is what a self-signed certificate is called that is marked as an authority.
-            let untrusted = ["UnknownIssuer", "CaUsedAsEndEntity"].iter().any(|name| reason.contains(name));
-            let plain = reason.contains("InvalidContentType");
-            DialError::Tls { peer: self.peer(), reason, untrusted, plain }
-        };
-        let name = ServerName::try_from(self.bare_host().to_owned())
-            .map_err(|_| tls(format!("'{}' is no name a certificate could have", self.host)))?;
-        let connection = ClientConnection::new(Arc::clone(config), name).map_err(|error| tls(error.to_string()))?;
-        let mut stream = StreamOwned::new(connection, stream);
+        let tls = |fault: TlsFault| DialError::Tls { peer: self.peer(), fault };
+        let mut stream = trusted.begin(self.bare_host(), stream).map_err(tls)?;
         // Done here so that a certificate's fault is told as one, not as a broken handshake of what comes next.
-        while stream.conn.is_handshaking() {
-            let wanted = if stream.conn.wants_write() { PollFlags::OUT } else { PollFlags::IN };
-            match stream.conn.complete_io(&mut stream.sock) {
-                Ok(_) => {}
+        while stream.is_handshaking() {
+            let wanted = if stream.wants_write() { PollFlags::OUT } else { PollFlags::IN };
+            match stream.shake_hands() {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait(&stream.sock, wanted, until, cancel).map_err(|end| match end {
+                    wait(stream.tcp(), wanted, until, cancel).map_err(|end| match end {
                         Wait::Cancelled => DialError::Cancelled,
                         Wait::Failed(error) => self.lost(&error),
                     })?;
                 }
-                Err(error) => return Err(tls(error.to_string())),
+                Err(error) => return Err(tls(stream.fault(&error))),
             }
         }
-        stream.sock.set_nonblocking(false).map_err(io)?;
+        stream.tcp().set_nonblocking(false).map_err(io)?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }
@@ -269,126 +244,12 @@ fn wait(socket: &impl AsFd, wanted: PollFlags, until: Instant, cancel: Option<Ca
     }
 }
 
-fn tls_config(trust: &Trust) -> Result<Arc<ClientConfig>, DialError> {
-    let bad = |error: rustls::Error| DialError::Trust(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = Arc::new(Verifier::new(trust, &provider)?);
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(bad)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// Accepts a server that shows exactly what is pinned; all others are checked as usual, unless only a pin counts.
-#[derive(Debug)]
-struct Verifier {
-    certificates: Vec<CertificateDer<'static>>,
-    fingerprint: Option<Fingerprint>,
-    usual: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Verifier {
-    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Verifier, DialError> {
-        let provider = Arc::clone(provider);
-        let trusted = match trust {
-            Trust::Pin(fingerprint) => {
-                let fingerprint = Some(*fingerprint);
-                return Ok(Verifier { certificates: Vec::new(), fingerprint, usual: None, provider });
-            }
-            Trust::Ca(file) => match certificates(file) {
-                Ok(trusted) if trusted.is_empty() => {
-                    return Err(DialError::Trust(format!("no PEM certificate in '{}'", file.display())));
-                }
-                Ok(trusted) => trusted,
-                Err(error) => {
-                    let file = file.display();
-                    return Err(DialError::Trust(format!("cannot read certificates from '{file}': {error}")));
-                }
-            },
-            // Without system certificates nothing is trusted, and the handshake will say so.
-            Trust::System => certificates(SYSTEM_ROOTS.as_ref()).unwrap_or_default(),
-        };
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(trusted.iter().cloned());
-        let usual = if roots.is_empty() {
-            None
-        } else {
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-            Some(usual.map_err(|error| DialError::Trust(error.to_string()))?)
-        };
-        // A certificate in one's own file is trusted by itself too: most self-signed ones are marked as an authority,
-        // which the usual check refuses for a server.
-        let certificates = if matches!(trust, Trust::Ca(_)) { trusted } else { Vec::new() };
-        Ok(Verifier { certificates, fingerprint: None, usual, provider })
-    }
-
-    fn has_fingerprint(&self, certificate: &CertificateDer<'_>) -> bool {
-        let Some(wanted) = &self.fingerprint else { return false };
-        let is = |der: &[u8]| Sha256::digest(der)[..] == wanted.0;
-        is(certificate)
-            || ParsedCertificate::try_from(certificate).is_ok_and(|parsed| is(&parsed.subject_public_key_info()))
-    }
-}
-
-fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
-    CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>)
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.certificates.iter().any(|pinned| pinned == end_entity) || self.has_fingerprint(end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        match &self.usual {
-            Some(usual) => usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
-            None if self.fingerprint.is_some() => {
-                let shown = Fingerprint(Sha256::digest(end_entity).into());
-                Err(rustls::Error::General(format!("the certificate is another one, with SHA-256 {shown}")))
-            }
-            None => Err(rustls::CertificateError::UnknownIssuer.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 impl Stream {
     /// The socket below, for its limits and for waiting.
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => &stream.sock,
+            Stream::Tls(stream) => stream.tcp(),
         }
     }
 }

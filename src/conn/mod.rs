@@ -14,9 +14,11 @@
 
 mod budget;
 pub mod client;
+mod fault;
 mod flusher;
 mod outbox;
 mod reader;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 
 use std::io;
@@ -26,7 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls::ServerConnection;
 
 pub use budget::Budget;
 pub use flusher::Flusher;
@@ -98,7 +99,7 @@ pub struct Conn {
 
 impl Conn {
     /// Wraps an accepted socket. The socket stays blocking; only writes are made non-blocking, one by one.
-    pub fn new(socket: TcpStream, peer: SocketAddr, tls: Option<ServerConnection>, shared: Arc<Shared>) -> Arc<Conn> {
+    pub fn new(socket: TcpStream, peer: SocketAddr, tls: Option<tls::Session>, shared: Arc<Shared>) -> Arc<Conn> {
         // An IPv4 peer of a dual-stack listener is shown and counted as what it is.
         let peer = match peer.ip() {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(peer, |v4| SocketAddr::new(v4.into(), peer.port())),

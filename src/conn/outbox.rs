@@ -1,14 +1,14 @@
 //! What waits to be sent on one connection, and the TLS state that sending and receiving share.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
-use rustls::ServerConnection;
 
 use super::Budget;
+use super::tls::Session;
 
 /// The connection has ended, or is ending and takes nothing more.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Outbox {
     head_torn: bool,
     /// Bytes in the queue, less `head_sent`; exactly what is taken from the budget, less `head_sent`.
     waiting: usize,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Session>,
     state: State,
 }
 
@@ -61,20 +61,13 @@ enum State {
 }
 
 impl Outbox {
-    pub fn new(tls: Option<ServerConnection>) -> Outbox {
-        Outbox {
-            queue: VecDeque::new(),
-            head_sent: 0,
-            head_torn: false,
-            waiting: 0,
-            tls: tls.map(Box::new),
-            state: State::Open,
-        }
+    pub fn new(tls: Option<Session>) -> Outbox {
+        Outbox { queue: VecDeque::new(), head_sent: 0, head_torn: false, waiting: 0, tls, state: State::Open }
     }
 
     /// Bytes that wait, counting TLS records the kernel has not taken as one byte: "not empty".
     pub fn waiting(&self) -> usize {
-        let records = self.tls.as_ref().is_some_and(|tls| tls.wants_write()) && self.state != State::Dead;
+        let records = self.tls.as_ref().is_some_and(|tls| tls.wants_send()) && self.state != State::Dead;
         self.waiting.max(usize::from(records))
     }
 
@@ -164,7 +157,7 @@ impl Outbox {
     /// TLS's own end-of-stream (`close_notify`), as far as the kernel takes it.
     pub fn goodbye(&mut self, socket: &TcpStream) {
         if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
+            tls.goodbye();
             let _ = self.write_records(socket);
         }
     }
@@ -173,19 +166,9 @@ impl Outbox {
     ///
     /// # Errors
     /// The peer broke the TLS protocol.
-    pub fn receive(&mut self, socket: &TcpStream, mut ciphertext: &[u8]) -> io::Result<()> {
+    pub fn receive(&mut self, socket: &TcpStream, ciphertext: &[u8]) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
-        let mut result = Ok(());
-        while !ciphertext.is_empty() && result.is_ok() {
-            // rustls's receive buffer is bounded, so it may take less than it is offered: process, then go on.
-            result = match tls.read_tls(&mut ciphertext) {
-                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {
-                    tls.process_new_packets().map(|_| ()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-                }
-                Err(error) => Err(error),
-            };
-        }
+        let result = tls.receive(ciphertext);
         self.write_records(socket)?;
         result
     }
@@ -193,7 +176,7 @@ impl Outbox {
     /// Reads decrypted bytes: `None` when more ciphertext is needed, `Some(0)` at the end of the stream.
     pub fn plaintext(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         let Some(tls) = &mut self.tls else { return Ok(None) };
-        match tls.reader().read(buf) {
+        match tls.read(buf) {
             Ok(n) => Ok(Some(n)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             // The peer left without TLS's goodbye; every message we care for carries its own length.
@@ -216,7 +199,7 @@ impl Outbox {
         while taken < bytes.len() && self.write_records(socket)? {
             let Some(tls) = &mut self.tls else { break };
             let chunk = &bytes[taken..bytes.len().min(taken + TLS_CHUNK)];
-            taken += tls.writer().write(chunk)?;
+            taken += tls.write(chunk)?;
         }
         self.write_records(socket)?;
         Ok(taken)
@@ -225,8 +208,8 @@ impl Outbox {
     /// Writes finished TLS records; `false` when the kernel takes no more.
     fn write_records(&mut self, socket: &TcpStream) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
-        while tls.wants_write() {
-            match tls.write_tls(&mut NonBlocking(socket)) {
+        while tls.wants_send() {
+            match tls.send(&mut NonBlocking(socket)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),

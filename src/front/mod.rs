@@ -17,7 +17,8 @@ mod visit;
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,11 @@ use crate::auth::Gate;
 use crate::config;
 use crate::conn::{self, Conn, Shared, Tls};
 use crate::http;
+use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::worker::{Worker, spawn_visitor};
 use crate::rt::{clock, process};
 use crate::session::Host;
+use crate::systemd::{Fact, Notify};
 use limits::Slots;
 pub use origin::Origins;
 
@@ -54,6 +57,7 @@ pub struct Door {
     tls: Option<Arc<Tls>>,
     slots: Arc<Slots>,
     visitors: Visitors,
+    notify: Arc<Notify>,
 }
 
 /// Rooms the door leads to.
@@ -64,6 +68,7 @@ pub struct Rooms {
     pub shared: Arc<Shared>,
     pub http: Arc<http::Private>,
     pub tls: Option<Arc<Tls>>,
+    pub notify: Arc<Notify>,
 }
 
 impl Door {
@@ -84,23 +89,35 @@ impl Door {
             tls: rooms.tls,
             slots: Arc::new(slots),
             visitors: Visitors::default(),
+            notify: rooms.notify,
         })
     }
 
+    /// Tells the service manager how many are in to stay.
+    pub fn tell_clients(&self) {
+        self.notify.tell(Fact::Clients, || match self.visitors.websockets.load(Ordering::SeqCst) {
+            1 => "1 WebSocket connection".to_owned(),
+            number => format!("{number} WebSocket connections"),
+        });
+    }
+
     /// Says Close 1001 to every WebSocket and ends idle HTTP connections, then waits until all are gone, at
-    /// most until `deadline`; ends the rest.
-    pub fn close_all(&self, deadline: Instant) {
+    /// most until `deadline`; ends the rest. Who was accepted and has asked nothing yet has `grace` to do so, and is
+    /// answered: who comes a moment later is too, by the next process, where a service manager keeps the socket.
+    pub fn close_all(&self, grace: Duration, deadline: Instant) {
         self.visitors.closing.store(true, Ordering::SeqCst);
-        for conn in self.visitors.all() {
-            conn.0.close(conn.1);
-        }
-        if !self.visitors.wait_until_gone(deadline) {
+        let all = self.visitors.all();
+        all.iter().filter(|visitor| visitor.stage.get() != Stage::NEW).for_each(Visitor::close);
+        drop(all);
+        self.visitors.wait_until_no(|stage| stage == Stage::NEW, deadline.min(clock::now() + grace));
+        self.visitors.all().iter().for_each(Visitor::close);
+        if !self.visitors.wait_until_no(|_| true, deadline) {
             let rest = self.visitors.all();
             log::warn!("{} connections did not close in time; ended", rest.len());
-            for (visitor, _) in rest {
+            for visitor in rest {
                 visitor.conn.abort();
             }
-            self.visitors.wait_until_gone(clock::now() + Duration::from_millis(200));
+            self.visitors.wait_until_no(|_| true, clock::now() + Duration::from_millis(200));
         }
     }
 }
@@ -108,8 +125,24 @@ impl Door {
 /// A public listener with its thread.
 pub struct Listener {
     address: SocketAddr,
-    stop: Arc<rustix::fd::OwnedFd>,
+    shared: Arc<Accepting>,
     worker: Worker,
+}
+
+/// What a listener and its thread have in common.
+struct Accepting {
+    socket: TcpListener,
+    bell: OwnedFd,
+    stopping: AtomicBool,
+    pulse: Pulse,
+}
+
+impl Accepting {
+    /// Wakes the thread.
+    fn ring(&self) {
+        // Full is as good: it is awake then.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
 }
 
 impl Listener {
@@ -135,10 +168,12 @@ impl Listener {
     /// No thread or descriptor to be had.
     pub fn open(socket: TcpListener, door: Arc<Door>) -> io::Result<Listener> {
         let address = socket.local_addr()?;
-        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let stopped = Arc::clone(&stop);
-        let worker = Worker::spawn("accept", move || accept_until(&socket, &stopped, &door))?;
-        Ok(Listener { address, stop, worker })
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let shared = Accepting { socket, bell, stopping: AtomicBool::new(false), pulse: Pulse::default() };
+        let shared = Arc::new(shared);
+        let own = Arc::clone(&shared);
+        let worker = Worker::spawn("accept", move || accept_until_told(&own, &door))?;
+        Ok(Listener { address, shared, worker })
     }
 
     /// Where it listens, with the real port.
@@ -146,26 +181,44 @@ impl Listener {
         self.address
     }
 
-    /// Stops accepting; connections that are in stay.
+    /// Its thread, to be asked whether it comes round.
+    pub fn asked(&self) -> Asked {
+        let shared = Arc::clone(&self.shared);
+        let ask = move |answer| {
+            shared.pulse.ask(answer);
+            shared.ring();
+        };
+        Asked { name: "accept", ask: Box::new(ask) }
+    }
+
+    /// Stops accepting; connections that are in stay. Those that wait to be accepted are left to whoever else has the
+    /// socket (a service manager, for the next process), and are reset where nobody has.
     pub fn close(self, limit: Duration) {
-        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.ring();
         self.worker.join(limit);
     }
 }
 
-fn accept_until(socket: &TcpListener, stop: &rustix::fd::OwnedFd, door: &Arc<Door>) {
+fn accept_until_told(shared: &Accepting, door: &Arc<Door>) {
+    let Accepting { socket, bell, stopping, pulse } = shared;
     let mut failing = false;
     loop {
-        let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
         if let Err(error) = poll(&mut fds, None)
             && error != Errno::INTR
         {
             log::error!("waiting for connections: {error}");
             crate::rt::worker::die();
         }
-        if !fds[1].revents().is_empty() {
+        let rung = !fds[1].revents().is_empty();
+        if rung {
+            let _ = rustix::io::read(bell, &mut [0; 8]);
+        }
+        if stopping.load(Ordering::Acquire) {
             return;
         }
+        pulse.beat();
         match socket.accept() {
             Ok((stream, peer)) => {
                 failing = false;
@@ -179,7 +232,7 @@ fn accept_until(socket: &TcpListener, stop: &rustix::fd::OwnedFd, door: &Arc<Doo
                     log::error!("cannot accept connections for now: {error}");
                 }
                 failing = true;
-                let mut fds = [PollFd::new(stop, PollFlags::IN)];
+                let mut fds = [PollFd::new(bell, PollFlags::IN)];
                 let _ = poll(&mut fds, Some(&conn::timespec(ACCEPT_PAUSE)));
             }
         }
@@ -209,7 +262,7 @@ fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
     };
     let is_tls = tls.is_some();
     let conn = Conn::new(stream, peer, tls, Arc::clone(&door.shared));
-    let visitor = Visitor { conn: Arc::clone(&conn), websocket: Arc::new(AtomicBool::new(false)) };
+    let visitor = Visitor { conn: Arc::clone(&conn), stage: Stage::default() };
     door.visitors.enter(&visitor);
     let own = Arc::clone(door);
     let id = conn.id();
@@ -251,25 +304,65 @@ impl Door {
     }
 }
 
+impl Door {
+    /// The visitor's first request is whole. At the end of the daemon it is also the last, with those that have come with
+    /// it: what was read is answered, and nothing more is read.
+    fn has_asked(&self, visitor: &Visitor) {
+        if visitor.stage.get() != Stage::NEW {
+            return;
+        }
+        // Either the shutdown sees the mark, or we see that it has passed us by.
+        visitor.stage.set(Stage::HTTP);
+        if self.visitors.closing.load(Ordering::SeqCst) {
+            visitor.close();
+            // Whoever waits has either seen the mark or waits by now.
+            drop(self.visitors.lock());
+            self.visitors.gone.notify_all();
+        }
+    }
+}
+
 struct Leave(Arc<Door>, u64);
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.0.visitors.leave(self.1);
+        if self.0.visitors.leave(self.1) {
+            self.0.tell_clients();
+        }
     }
 }
 
 /// A connection that is in.
 struct Visitor {
     conn: Arc<Conn>,
-    /// Set once it speaks WebSocket: then its end is a Close frame, not just the end of the stream.
-    websocket: Arc<AtomicBool>,
+    stage: Stage,
+}
+
+/// How far it has come.
+#[derive(Clone, Default)]
+struct Stage(Arc<AtomicU8>);
+
+impl Stage {
+    /// It has not asked for anything yet, or not completely.
+    const NEW: u8 = 0;
+    /// Its first request is whole, and being answered.
+    const HTTP: u8 = 1;
+    /// Its end is a Close frame, not just the end of the stream.
+    const WEBSOCKET: u8 = 2;
+
+    fn set(&self, stage: u8) {
+        self.0.store(stage, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Visitor {
     /// Begins the end: a Close frame, or the end of the stream for one that has not asked for anything yet.
-    fn close(&self, websocket: bool) {
-        if websocket {
+    fn close(&self) {
+        if self.stage.get() == Stage::WEBSOCKET {
             self.conn.close(conn::CLOSE_GOING_AWAY, "the daemon is shutting down");
         } else {
             // HTTP answers under way are short: the read side ends, the write side finishes.
@@ -278,8 +371,8 @@ impl Visitor {
     }
 }
 
-/// By connection id: the connection, and whether it has become a WebSocket.
-type Inside = HashMap<u64, (Weak<Conn>, Arc<AtomicBool>)>;
+/// By connection id.
+type Inside = HashMap<u64, (Weak<Conn>, Stage)>;
 
 /// Everyone who is in, for the shutdown.
 #[derive(Default)]
@@ -287,32 +380,38 @@ struct Visitors {
     inside: Mutex<Inside>,
     gone: Condvar,
     closing: AtomicBool,
+    /// How many speak WebSocket.
+    websockets: AtomicUsize,
 }
 
 impl Visitors {
     fn enter(&self, visitor: &Visitor) {
-        let entry = (Arc::downgrade(&visitor.conn), Arc::clone(&visitor.websocket));
+        let entry = (Arc::downgrade(&visitor.conn), visitor.stage.clone());
         self.lock().insert(visitor.conn.id(), entry);
     }
 
-    fn leave(&self, id: u64) {
-        self.lock().remove(&id);
+    /// Says whether one less speaks WebSocket.
+    fn leave(&self, id: u64) -> bool {
+        let websocket = self.lock().remove(&id).is_some_and(|(_, stage)| stage.get() == Stage::WEBSOCKET);
+        if websocket {
+            self.websockets.fetch_sub(1, Ordering::SeqCst);
+        }
         self.gone.notify_all();
+        websocket
     }
 
-    fn all(&self) -> Vec<(Visitor, bool)> {
+    fn all(&self) -> Vec<Visitor> {
         let inside = self.lock();
-        let live = inside.values().filter_map(|(conn, websocket)| {
-            let visitor = Visitor { conn: conn.upgrade()?, websocket: Arc::clone(websocket) };
-            let is_websocket = websocket.load(Ordering::SeqCst);
-            Some((visitor, is_websocket))
-        });
-        live.collect()
+        inside
+            .values()
+            .filter_map(|(conn, stage)| Some(Visitor { conn: conn.upgrade()?, stage: stage.clone() }))
+            .collect()
     }
 
-    fn wait_until_gone(&self, deadline: Instant) -> bool {
+    /// Until nobody is in any of these stages; `false` when that is not so at `deadline`.
+    fn wait_until_no(&self, stages: impl Fn(u8) -> bool, deadline: Instant) -> bool {
         let mut inside = self.lock();
-        while !inside.is_empty() {
+        while inside.values().any(|(_, stage)| stages(stage.get())) {
             let left = deadline.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return false;

@@ -8,9 +8,15 @@
 //! cannot know it.
 
 use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-/// The names and origins that are let in.
+/// The names and origins that are let in; a reload may replace them.
 pub struct Origins {
+    own_name: String,
+    lists: RwLock<Lists>,
+}
+
+struct Lists {
     names: Vec<String>,
     any_name: bool,
     origins: Vec<String>,
@@ -20,15 +26,13 @@ pub struct Origins {
 impl Origins {
     /// `hosts` and `origins` from the config; `own_name` is this machine's.
     pub fn new(hosts: &[String], origins: &[String], own_name: &str) -> Origins {
-        let own = own_name.to_ascii_lowercase();
-        let mut names = vec!["localhost".to_owned(), format!("{own}.local"), own];
-        names.extend(hosts.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
-        Origins {
-            any_name: hosts.iter().any(|name| name == "*"),
-            names,
-            any_origin: origins.iter().any(|origin| origin == "*"),
-            origins: origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
-        }
+        Origins { lists: RwLock::new(Lists::new(hosts, origins, own_name)), own_name: own_name.to_owned() }
+    }
+
+    /// Takes other lists; who is in stays.
+    pub fn replace(&self, hosts: &[String], origins: &[String]) {
+        let lists = Lists::new(hosts, origins, &self.own_name);
+        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
     }
 
     /// Whether `Host` names this daemon. An IP address always does: nobody can make a name of it.
@@ -38,7 +42,8 @@ impl Origins {
     pub fn check_host(&self, host: &str) -> Result<(), String> {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-        if self.any_name || address || name.ends_with(".localhost") || self.names.contains(&name) {
+        let lists = self.lists();
+        if lists.any_name || address || name.ends_with(".localhost") || lists.names.contains(&name) {
             return Ok(());
         }
         Err(format!("Host '{name}' is not a name of this daemon; if it should be, add it to front.hosts"))
@@ -50,7 +55,7 @@ impl Origins {
     /// What to do about it, in words for the visitor.
     pub fn check_origin(&self, origin: &str, host: Option<&str>) -> Result<(), String> {
         let origin = origin.to_ascii_lowercase();
-        if self.any_origin || self.is_listed(&origin) {
+        if self.is_listed(&origin) {
             return Ok(());
         }
         let authority = origin.split_once("://").map(|(_, rest)| rest);
@@ -62,7 +67,26 @@ impl Origins {
 
     /// Whether the config names this origin (or any), so that its pages may read answers too (CORS).
     pub fn is_listed(&self, origin: &str) -> bool {
-        self.any_origin || self.origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
+        let lists = self.lists();
+        lists.any_origin || lists.origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
+    }
+
+    fn lists(&self) -> RwLockReadGuard<'_, Lists> {
+        self.lists.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lists {
+    fn new(hosts: &[String], origins: &[String], own_name: &str) -> Lists {
+        let own = own_name.to_ascii_lowercase();
+        let mut names = vec!["localhost".to_owned(), format!("{own}.local"), own];
+        names.extend(hosts.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
+        Lists {
+            any_name: hosts.iter().any(|name| name == "*"),
+            names,
+            any_origin: origins.iter().any(|origin| origin == "*"),
+            origins: origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect(),
+        }
     }
 }
 

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::Door;
 use super::head::{self, Head};
 use super::limits::Slot;
 use super::visit::{Refusal, check, refuse};
+use super::{Door, Visitor};
 use crate::conn::{Conn, Got, Reader, Wait, timespec};
 use crate::http::Upstream;
 use crate::rt::clock;
@@ -35,10 +35,12 @@ const BACKLOG: usize = 64 * 1024;
 
 /// Relays until the visitor is done. `bytes` is what was read so far: a whole head, and what came behind it.
 #[inline(never)]
-pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8>, slot: Slot) {
+pub fn run(door: &Arc<Door>, visitor: &Visitor, mut reader: Reader, bytes: Vec<u8>, slot: Slot) {
+    let conn = &visitor.conn;
     let mut relay = Relay {
         door,
         conn,
+        visitor,
         reader: &mut reader,
         slot,
         input: bytes,
@@ -61,6 +63,7 @@ pub fn run(door: &Arc<Door>, conn: &Arc<Conn>, mut reader: Reader, bytes: Vec<u8
 struct Relay<'a> {
     door: &'a Arc<Door>,
     conn: &'a Arc<Conn>,
+    visitor: &'a Visitor,
     reader: &'a mut Reader,
     slot: Slot,
     /// What the visitor sent and nobody has read.
@@ -143,6 +146,7 @@ impl Relay<'_> {
             return Ok(());
         };
         let (head_length, end) = (head.length, head.length + length);
+        self.door.has_asked(self.visitor);
         self.last = !head.keep_alive;
         self.request = None;
         let upstream = self.connect()?;

@@ -11,7 +11,7 @@ use tungstenite::http;
 
 use super::head::{self, BadHead, Head, Upgrade};
 use super::limits::Slot;
-use super::{Door, Visitor, relay, send_at_once};
+use super::{Door, Stage, Visitor, relay, send_at_once};
 use crate::auth::{self, PicloudRefusal, Refused, Shown, Verdict};
 use crate::conn::{Conn, Got, Reader, Wait};
 use crate::rt::clock;
@@ -31,7 +31,7 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot, stack: St
     let conn = &visitor.conn;
     let mut reader = Reader::new(Arc::clone(conn), tls);
     match receive(door, visitor, &mut reader, tls) {
-        Some(Next::Http(bytes)) => relay::run(door, conn, reader, bytes, slot),
+        Some(Next::Http(bytes)) => relay::run(door, visitor, reader, bytes, slot),
         Some(Next::Session(visit, early)) => {
             stack.give_back_unused();
             session::run(&door.host, conn, reader, early, visit, stack);
@@ -91,9 +91,11 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
             }
             // Either the shutdown sees the mark, or we see that it has passed us by: each writes its own before it
             // reads the other's, which only sequential consistency keeps in order.
-            visitor.websocket.store(true, Ordering::SeqCst);
+            visitor.stage.set(Stage::WEBSOCKET);
+            door.visitors.websockets.fetch_add(1, Ordering::SeqCst);
+            door.tell_clients();
             if door.visitors.closing.load(Ordering::SeqCst) {
-                visitor.close(true);
+                visitor.close();
             }
             Some(Next::Session(visit, bytes[head.length..].to_vec()))
         }

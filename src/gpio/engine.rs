@@ -110,7 +110,7 @@ impl State {
     }
 
     /// Ends what plays on these lines and drives them to their safe states.
-    fn make_safe(&mut self, pins: &[Pin], now: Instant) -> Vec<Change> {
+    pub fn make_safe(&mut self, pins: &[Pin], now: Instant) -> Vec<Change> {
         let modulated = self.modulated(pins);
         self.end_on(pins);
         // Between two toggles is no state to hold: a signal that has ended is low.
@@ -154,32 +154,50 @@ impl Inner {
         let mut guard = self.lock();
         let state = &mut *guard;
         let now = clock::now();
-        // One request for each, so that each input has the kernel's largest buffer for itself.
-        for pin in state.outputs.configured(Mode::Input) {
-            let line = state.outputs.config(pin);
-            let role = Role::Input { edge: line.edge, debounce: line.debounce };
-            let hold = Hold { active_low: line.active_low, bias: line.bias, role };
-            self.arrange(state, &[(pin, hold)]);
-            let done = state.outputs.put(&[(pin, hold)], now);
-            self.taken(state, &[(pin, hold)]);
-            self.report_set_up(pin, done, state, now);
-        }
-        for pin in state.outputs.configured(Mode::Output) {
-            let hold = self.first_hold(state, pin);
-            let mut done = state.outputs.set(&[(pin, hold)], now);
-            if let Err(error @ GpioError::Rule { .. }) = &done {
-                log::error!("{pin} starts low: {error}");
-                done = state.outputs.set(&[(pin, state.outputs.output(pin, Level::Low))], now);
-            }
-            self.report_set_up(pin, done, state, now);
-        }
-        for pin in state.outputs.configured(Mode::Pwm) {
-            let line = state.outputs.config(pin);
-            let (frequency, duty) = (line.frequency as f64, line.duty);
-            if let Err(error) = self.modulate(state, pin, frequency, duty, now) {
-                log::error!("{} could not be set up: {error}", self.resource(pin));
+        for mode in [Mode::Input, Mode::Output, Mode::Pwm] {
+            for pin in state.outputs.configured(mode) {
+                if let Err(error) = self.set_up_line(state, pin, mode, now) {
+                    log::error!("{} could not be set up: {error}", self.resource(pin));
+                }
             }
         }
+    }
+
+    /// Takes one of them, and tells of what has changed by that.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn set_up_line(&self, state: &mut State, pin: Pin, mode: Mode, now: Instant) -> Result<(), GpioError> {
+        let changes = match mode {
+            // One request for each, so that each input has the kernel's largest buffer for itself.
+            Mode::Input => {
+                let line = state.outputs.config(pin);
+                let role = Role::Input { edge: line.edge, debounce: line.debounce };
+                let hold = Hold { active_low: line.active_low, bias: line.bias, role };
+                self.arrange(state, &[(pin, hold)]);
+                let done = state.outputs.put(&[(pin, hold)], now);
+                self.taken(state, &[(pin, hold)]);
+                done?
+            }
+            Mode::Output => {
+                let hold = self.first_hold(state, pin);
+                match state.outputs.set(&[(pin, hold)], now) {
+                    Err(error @ GpioError::Rule { .. }) => {
+                        log::error!("{pin} starts low: {error}");
+                        state.outputs.set(&[(pin, state.outputs.output(pin, Level::Low))], now)?
+                    }
+                    done => done?,
+                }
+            }
+            Mode::Pwm => {
+                let line = state.outputs.config(pin);
+                let (frequency, duty) = (line.frequency as f64, line.duty);
+                self.modulate(state, pin, frequency, duty, now)?;
+                Vec::new()
+            }
+        };
+        self.post(state, &changes, now);
+        Ok(())
     }
 
     fn first_hold(&self, state: &State, pin: Pin) -> Hold {
@@ -188,13 +206,6 @@ impl Inner {
         match kept.map_or(line.initial, Initial::Level) {
             Initial::Level(level) => state.outputs.output(pin, level),
             Initial::AsIs => Hold { role: Role::OutputAsIs, ..state.outputs.output(pin, Level::Low) },
-        }
-    }
-
-    fn report_set_up(&self, pin: Pin, done: Result<Vec<Change>, GpioError>, state: &mut State, now: Instant) {
-        match done {
-            Ok(changes) => self.post(state, &changes, now),
-            Err(error) => log::error!("{} could not be set up: {error}", self.resource(pin)),
         }
     }
 
@@ -258,8 +269,9 @@ impl Inner {
             let (next, file) = self.do_due(due);
             due = false;
             if let Some(file) = file {
-                file.write();
+                self.writer.write(file);
             }
+            self.pulse.beat();
             match next {
                 None if nudged.recv().is_err() => return,
                 None => {}

@@ -4,13 +4,14 @@
 mod line;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::lines::{RawEdge, Watcher};
 use super::{Resources, Sinks};
 use crate::config;
 use crate::rt::clock;
+use crate::rt::pulse::Pulse;
 use crate::types::event::{Body, Event, LineChange};
 use crate::types::line::{Edge, Level, Pin};
 use crate::types::output::EdgeCounters;
@@ -19,15 +20,17 @@ use line::{LineInput, Told, Treatment};
 
 /// One for all lines. The lock is held for a batch of edges and the posts they cause, none of which waits.
 pub struct Input {
-    resources: Resources,
+    resources: Arc<Resources>,
     sinks: Arc<Sinks>,
-    settings: [Treatment; Pin::COUNT],
+    /// As configured; a reload may change them.
+    settings: RwLock<[Treatment; Pin::COUNT]>,
     debounced: bool,
     lines: Mutex<[LineInput; Pin::COUNT]>,
     /// A loss is told once, however often it is found.
     chip_there: AtomicBool,
     /// For failure tests: the thread that comes next here crashes.
     crash: AtomicBool,
+    pulse: Pulse,
     /// Who else must know that the chip is lost (`false`) or has returned (`true`).
     on_chip: Mutex<Option<Arc<OnChip>>>,
 }
@@ -36,7 +39,7 @@ type OnChip = dyn Fn(bool) + Send + Sync;
 
 impl Input {
     /// `debounced`: the backend debounces by itself.
-    pub fn new(config: &config::Gpio, resources: &Resources, sinks: &Arc<Sinks>, debounced: bool) -> Input {
+    pub fn new(config: &config::Gpio, resources: &Arc<Resources>, sinks: &Arc<Sinks>, debounced: bool) -> Input {
         let settings: [Treatment; Pin::COUNT] = std::array::from_fn(|bcm| {
             let line = config.lines.values().find(|line| index(line.pin) == bcm);
             let (edge, debounce) = line.map_or((Edge::Both, Duration::ZERO), |line| (line.edge, line.debounce));
@@ -46,11 +49,12 @@ impl Input {
         Input {
             resources: Arc::clone(resources),
             sinks: Arc::clone(sinks),
-            settings,
+            settings: RwLock::new(settings),
             debounced,
             lines: Mutex::new(settings.map(|settings| LineInput::new(settings, None))),
             chip_there: AtomicBool::new(true),
             crash: AtomicBool::new(false),
+            pulse: Pulse::default(),
             on_chip: Mutex::default(),
         }
     }
@@ -63,10 +67,29 @@ impl Input {
     /// counted and not told yet is told first.
     pub fn arrange(&self, pin: Pin, edge: Edge, debounce: Duration) {
         let debounce = if self.debounced { Duration::ZERO } else { debounce };
-        let treatment = Treatment { edge, debounce, ..self.settings[index(pin)] };
+        let treatment = Treatment { edge, debounce, ..self.settings(pin) };
         let clocks = Clocks::read();
         let line = &mut self.lock()[index(pin)];
         line.restart(treatment, None, clocks.monotonic_ns, &mut self.post(pin, clocks));
+    }
+
+    /// How a line is treated the next time it is taken.
+    pub fn configure(&self, line: &config::Line) {
+        let debounce = if self.debounced { Duration::ZERO } else { line.debounce };
+        let settings = &mut self.settings.write().unwrap_or_else(PoisonError::into_inner)[index(line.pin)];
+        (settings.edge, settings.debounce) = (line.edge, debounce);
+    }
+
+    /// How many edges of a line are told one by one from now on.
+    pub fn set_limit(&self, limit: usize) {
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        settings.iter_mut().for_each(|settings| settings.limit = limit);
+        drop(settings);
+        self.lock().iter_mut().for_each(|line| line.set_limit(limit));
+    }
+
+    fn settings(&self, pin: Pin) -> Treatment {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)[index(pin)]
     }
 
     /// The level an input was taken with: a contact that bounces and settles back there has not changed.
@@ -78,7 +101,7 @@ impl Input {
     pub fn forget(&self, pin: Pin) {
         let clocks = Clocks::read();
         let line = &mut self.lock()[index(pin)];
-        line.restart(self.settings[index(pin)], None, clocks.monotonic_ns, &mut self.post(pin, clocks));
+        line.restart(self.settings(pin), None, clocks.monotonic_ns, &mut self.post(pin, clocks));
         line.reset_counters();
     }
 
@@ -93,6 +116,11 @@ impl Input {
         self.crash.store(true, Ordering::Release);
     }
 
+    /// Of the backend's thread.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     fn panic_if_asked(&self) {
         assert!(!self.crash.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
     }
@@ -104,7 +132,7 @@ impl Input {
 
     fn told(&self, pin: Pin, clocks: Clocks, take: &dyn Fn(Event) -> bool) -> impl FnMut(Told) -> bool {
         move |Told { level, edges }| {
-            let resource = Arc::clone(&self.resources[index(pin)]);
+            let resource = self.resources.get(pin);
             let at = clocks.wall_at(edges.monotonic_ns);
             let body = Body::GpioState { resource, pin, level, pwm_duty: None, edges: Some(edges) };
             take(Event { at, body })
@@ -116,7 +144,7 @@ impl Input {
         let clocks = Clocks::read();
         let mut lines = self.lock();
         for pin in Pin::ALL {
-            let settings = self.settings[index(pin)];
+            let settings = self.settings(pin);
             lines[index(pin)].restart(settings, None, clocks.monotonic_ns, &mut self.post(pin, clocks));
         }
     }
@@ -153,7 +181,7 @@ impl Watcher for Input {
     }
 
     fn line_changed(&self, pin: Pin, change: LineChange) {
-        let resource = Arc::clone(&self.resources[index(pin)]);
+        let resource = self.resources.get(pin);
         (self.sinks.post)(Event { at: clock::wall(), body: Body::GpioLine { resource, pin, change } });
     }
 
@@ -190,6 +218,10 @@ impl Watcher for Input {
         }
         drop(lines);
         (self.sinks.send)();
+    }
+
+    fn came_round(&self) {
+        self.pulse.beat();
     }
 }
 

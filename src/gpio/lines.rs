@@ -50,6 +50,12 @@ pub trait Lines: Send {
     /// (by its bias) must not be reported a second time.
     fn reports_edges(&self, pin: Pin) -> bool;
 
+    /// Whether it goes on watching while an input is held in another way: if not, nobody else sees what its level
+    /// does by that.
+    fn watches_through(&self, _from: &Hold, _to: &Hold) -> bool {
+        true
+    }
+
     /// Whether it debounces by itself; if not, the watcher has to.
     fn debounces(&self) -> bool;
 
@@ -59,9 +65,17 @@ pub trait Lines: Send {
     /// The system's refusal to give a thread or a descriptor.
     fn watch(&mut self, watcher: Arc<dyn Watcher>) -> std::io::Result<()>;
 
+    /// Wakes that thread, which then tells the watcher that it has come round; `None` where there is no such thread.
+    fn bell(&self) -> Option<Bell> {
+        None
+    }
+
     /// Ends that thread, within `limit`. Held lines stay held.
     fn stop(&mut self, limit: Duration);
 }
+
+/// Wakes a thread, and never waits.
+pub type Bell = Box<dyn Fn() + Send + Sync>;
 
 /// A holder whose name the kernel does not say.
 pub const NAMELESS: &str = "kernel";
@@ -106,6 +120,9 @@ pub trait Watcher: Send + Sync {
     fn next_tick(&self) -> Option<Instant>;
 
     fn tick(&self, now: Instant);
+
+    /// The thread has done what there was to do and waits again next.
+    fn came_round(&self) {}
 }
 
 /// One edge as the kernel reported it.

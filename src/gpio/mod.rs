@@ -18,6 +18,7 @@ mod locked;
 mod output;
 mod persist;
 mod pwm;
+mod reload;
 mod requests;
 mod select;
 mod sequence;
@@ -27,16 +28,16 @@ mod soft_pwm;
 mod sysfs;
 mod told;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::config::{self, Mode};
 use crate::rt::clock;
+use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::worker::Worker;
 use crate::types::caller::CallerId;
 use crate::types::event::Event;
@@ -48,7 +49,10 @@ use input::Input;
 
 use output::Outputs;
 
+use lines::Bell;
 pub use lines::GpioError;
+pub use reload::Kept;
+pub use sysfs::{SysfsChip, sysfs_chip};
 
 /// Where the facts go.
 pub struct Sinks {
@@ -90,24 +94,29 @@ pub struct Gpio {
     inner: Arc<Inner>,
 }
 
-/// Every line's name in events.
-type Resources = Arc<[Arc<str>; Pin::COUNT]>;
+/// Every line's name in events: its configured one, else `GPIO17`. A reload may change them.
+struct Resources(RwLock<[Arc<str>; Pin::COUNT]>);
 
 struct Inner {
-    config: config::Gpio,
+    /// What is in use; replaced as a whole by a reload.
+    config: RwLock<Arc<config::Gpio>>,
     /// Held for one operation (microseconds) and the sinks, nothing else.
     state: Mutex<State>,
     /// Who has to have that lock first.
     urgency: locked::Urgency,
     backend: BackendInfo,
-    names: BTreeMap<String, Pin>,
-    resources: Resources,
+    resources: Arc<Resources>,
     input: Arc<Input>,
     sinks: Arc<Sinks>,
     /// Wakes `gpio-out`; one pending wake-up is as good as many.
     nudge: (Sender<()>, Receiver<()>),
     stopping: AtomicBool,
     worker: Mutex<Option<Worker>>,
+    /// Of `gpio-out`.
+    pulse: Pulse,
+    writer: persist::Writer,
+    /// Wakes `gpio-in`, where there is one.
+    bell: OnceLock<Bell>,
     /// A failure test wants `gpio-out` to crash.
     crash: AtomicBool,
 }
@@ -121,8 +130,7 @@ impl Gpio {
     pub fn new(config: &config::Gpio, places: &Places, sinks: Sinks) -> Result<Gpio, GpioError> {
         let (lines, why) = select::backend(config, places)?;
         let backend = BackendInfo { name: lines.name(), simulated: lines.simulated(), why };
-        let names = config.lines.iter().map(|(name, line)| (name.clone(), line.pin)).collect();
-        let resources: Resources = Arc::new(resources(&names));
+        let resources = Arc::new(Resources::new(config));
         let sinks = Arc::new(sinks);
         let input = Arc::new(Input::new(config, &resources, &sinks, lines.debounces()));
         let state = State {
@@ -136,17 +144,19 @@ impl Gpio {
             sealed: false,
         };
         let inner = Arc::new(Inner {
-            config: config.clone(),
+            config: RwLock::new(Arc::new(config.clone())),
             state: Mutex::new(state),
             urgency: locked::Urgency::default(),
             backend,
-            names,
             resources,
             input,
             sinks,
             nudge: bounded(1),
             stopping: AtomicBool::new(false),
             worker: Mutex::default(),
+            pulse: Pulse::default(),
+            writer: persist::Writer::default(),
+            bell: OnceLock::new(),
             crash: AtomicBool::new(false),
         });
         let chip = Arc::downgrade(&inner);
@@ -164,7 +174,15 @@ impl Gpio {
     /// No thread to be had.
     pub fn start(&self) -> std::io::Result<()> {
         let inner = &self.inner;
-        inner.lock().outputs.lines().watch(Arc::clone(&inner.input) as Arc<dyn lines::Watcher>)?;
+        let bell = {
+            let mut state = inner.lock();
+            let lines = state.outputs.lines();
+            lines.watch(Arc::clone(&inner.input) as Arc<dyn lines::Watcher>)?;
+            lines.bell()
+        };
+        if let Some(bell) = bell {
+            let _ = inner.bell.set(bell);
+        }
         inner.set_up();
         let own = Arc::clone(inner);
         let worker = Worker::spawn("gpio-out", move || own.run(&own.nudge.1))?;
@@ -192,13 +210,14 @@ impl Gpio {
     /// As [`Gpio::read`].
     pub fn report(&self, pins: &[Pin]) -> Result<Vec<LineReport>, GpioError> {
         let mut state = self.inner.lock();
+        let config = self.inner.config();
         let report = |pin: &Pin| {
             Ok(LineReport {
                 pin: *pin,
                 resource: self.resource(*pin),
                 state: state.inspect(*pin)?,
                 held: state.outputs.held(*pin).is_some(),
-                allowed: self.inner.config.may_touch(*pin),
+                allowed: config.may_touch(*pin),
                 safe: state.outputs.config(*pin).safe.as_str(),
                 leased_by: state.leases.holder(*pin),
                 sequence: state.sequences.on(*pin).map(str::to_owned),
@@ -258,8 +277,9 @@ impl Gpio {
         let file = state.persist.take();
         drop(guard);
         if let Some(file) = file {
-            file.write();
+            inner.writer.write(file);
         }
+        inner.writer.stop(limit);
     }
 
     /// Drives the configured outputs to their safe states, without a daemon, and lets them go. Says per line what was
@@ -312,9 +332,31 @@ impl Gpio {
         }
     }
 
+    /// This room's threads, to be asked whether they come round. After [`Gpio::start`].
+    pub fn asked(&self) -> Vec<Asked> {
+        let (gpio_in, gpio_out) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let ask_in = move |answer| gpio_in.leave_for_in(|pulse| pulse.ask(answer));
+        let ask_out = move |answer| gpio_out.leave_for_out(|pulse| pulse.ask(answer));
+        let mut asked = vec![Asked { name: "gpio-out", ask: Box::new(ask_out) }];
+        if self.inner.bell.get().is_some() {
+            asked.push(Asked { name: "gpio-in", ask: Box::new(ask_in) });
+        }
+        asked
+    }
+
+    /// Has a thread of this room hang, for failure tests. Says whether there is one with this name.
+    pub fn debug_hang(&self, thread: &str) -> bool {
+        match thread {
+            "gpio-out" => self.inner.leave_for_out(Pulse::debug_hang),
+            "gpio-in" if self.inner.bell.get().is_some() => self.inner.leave_for_in(Pulse::debug_hang),
+            _ => return false,
+        }
+        true
+    }
+
     /// The line with this name: `GPIO17`, `17`, `pin11`, or a configured one.
     pub fn resolve(&self, name: &str) -> Option<Pin> {
-        Pin::parse(name).or_else(|| self.inner.names.get(name).copied())
+        Pin::parse(name).or_else(|| Some(self.inner.config().lines.get(name)?.pin))
     }
 
     /// What the line's events call it: its configured name, else `GPIO17`.
@@ -325,11 +367,27 @@ impl Gpio {
 
 impl Inner {
     fn resource(&self, pin: Pin) -> Arc<str> {
-        self.resources[usize::from(pin.number())].clone()
+        self.resources.get(pin)
+    }
+
+    fn config(&self) -> Arc<config::Gpio> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn nudge(&self) {
         let _ = self.nudge.0.try_send(());
+    }
+
+    fn leave_for_out(&self, leave: impl FnOnce(&Pulse)) {
+        leave(&self.pulse);
+        self.nudge();
+    }
+
+    fn leave_for_in(&self, leave: impl FnOnce(&Pulse)) {
+        leave(self.input.pulse());
+        if let Some(bell) = self.bell.get() {
+            bell();
+        }
     }
 
     /// Wakes `gpio-out` only where something became due that it cannot know of: a plain write has nothing.
@@ -345,12 +403,21 @@ impl Inner {
     }
 }
 
-/// Every line's name in events.
-fn resources(names: &BTreeMap<String, Pin>) -> [Arc<str>; Pin::COUNT] {
-    std::array::from_fn(|bcm| {
-        let configured = names.iter().find(|(_, pin)| usize::from(pin.number()) == bcm);
-        configured.map_or_else(|| format!("GPIO{bcm}").into(), |(name, _)| name.as_str().into())
-    })
+impl Resources {
+    fn new(config: &config::Gpio) -> Resources {
+        Resources(RwLock::new(
+            Pin::ALL.map(|pin| config.line(pin).map_or_else(|| pin.to_string().into(), |(name, _)| name.into())),
+        ))
+    }
+
+    fn get(&self, pin: Pin) -> Arc<str> {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&names[usize::from(pin.number())])
+    }
+
+    fn set(&self, pin: Pin, name: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)[usize::from(pin.number())] = name.into();
+    }
 }
 
 #[cfg(test)]

@@ -69,6 +69,17 @@ impl Outputs {
         &self.config[index(pin)]
     }
 
+    /// What is said of a line from now on. What it is at the moment stays.
+    pub fn configure(&mut self, line: Line) {
+        let place = index(line.pin);
+        Arc::make_mut(&mut self.config)[place] = line;
+    }
+
+    /// Whether it counts as on, for the rules.
+    pub fn is_on(&self, pin: Pin) -> bool {
+        self.known[index(pin)].on_since.is_some()
+    }
+
     pub fn held(&self, pin: Pin) -> Option<Hold> {
         self.known[index(pin)].held
     }
@@ -211,7 +222,9 @@ impl Outputs {
             (Some(Hold { role: Role::Output { level }, active_low, .. }), _) if active_low == hold.active_low => {
                 Before::Known(Some(level))
             }
-            (Some(Hold { role: Role::Input { .. }, .. }), Role::Input { .. }) if self.lines.reports_edges(pin) => {
+            (Some(held @ Hold { role: Role::Input { .. }, .. }), Role::Input { .. })
+                if self.lines.reports_edges(pin) && self.lines.watches_through(&held, &hold) =>
+            {
                 Before::Told
             }
             _ => Before::Ask,

@@ -1,18 +1,26 @@
 //! Levels that outlive the process: one line of text per output, `NAME low|high`, in the state directory.
 //!
 //! Written whole beside the old file, synced and renamed over it, so a power cut leaves the one or the other. An SD
-//! card wears: the engine's thread writes at most once in [`WRITE_INTERVAL`].
+//! card wears: it is written at most once in [`WRITE_INTERVAL`]. And it takes its time, for which no lease's end and no
+//! sequence waits: the thread `gpio-keep` writes, and of files that wait for it there is the newest only.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
+
+use crate::rt::worker::Worker;
 use crate::types::line::Level;
 
 /// Changes within this time are written together.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the last file has at the end in any case.
+const END: Duration = Duration::from_secs(2);
 
 const FILE: &str = "outputs";
 
@@ -32,6 +40,11 @@ impl Persist {
         let path = state_dir.map(|dir| dir.join(FILE));
         let levels = path.as_deref().map(read).unwrap_or_default();
         Persist { path, levels, dirty_since: None }
+    }
+
+    /// Whether there is somewhere to keep levels.
+    pub fn has_place(&self) -> bool {
+        self.path.is_some()
     }
 
     pub fn level(&self, name: &str) -> Option<Level> {
@@ -89,6 +102,57 @@ impl Pending {
             None => Ok(()),
         }
     }
+}
+
+/// The thread that writes, from the first file on.
+#[derive(Default)]
+pub struct Writer(Mutex<Option<Running>>);
+
+struct Running {
+    /// What is to be written next.
+    next: Arc<Mutex<Option<Pending>>>,
+    nudge: Sender<()>,
+    worker: Worker,
+}
+
+impl Writer {
+    /// Hands it over. Where there is no thread to be had it is written here.
+    pub fn write(&self, file: Pending) {
+        let mut running = lock(&self.0);
+        if running.is_none() {
+            *running = start().inspect_err(|error| log::warn!("no thread to keep levels: {error}")).ok();
+        }
+        let Some(Running { next, nudge, .. }) = &*running else { return file.write() };
+        *lock(next) = Some(file);
+        let _ = nudge.try_send(());
+    }
+
+    /// Waits until all is written, at most `limit` or [`END`].
+    pub fn stop(&self, limit: Duration) {
+        let Some(Running { nudge, worker, .. }) = lock(&self.0).take() else { return };
+        drop(nudge);
+        worker.join(limit.max(END));
+    }
+}
+
+fn start() -> io::Result<Running> {
+    let (nudge, nudged) = bounded::<()>(1);
+    let next: Arc<Mutex<Option<Pending>>> = Arc::default();
+    let own = Arc::clone(&next);
+    let worker = Worker::spawn("gpio-keep", move || {
+        while nudged.recv().is_ok() {
+            let file = lock(&own).take();
+            if let Some(file) = file {
+                file.write();
+            }
+        }
+    })?;
+    Ok(Running { next, nudge, worker })
+}
+
+/// The locks guard plain values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(path: &Path) -> BTreeMap<String, Level> {

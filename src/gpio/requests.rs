@@ -22,9 +22,10 @@ impl Gpio {
     /// [`GpioError::FixedPullUp`], [`GpioError::Conflict`] and [`GpioError::Denied`] for settings that cannot be,
     /// [`GpioError::Leased`] and [`GpioError::Rule`] for ones that cannot be now, else what the backend says.
     pub fn update(&self, caller: &Caller, settings: &[(Pin, LineSetting)]) -> Result<(), GpioError> {
+        let mut guard = self.inner.lock();
+        // Under the lock: what may be asked of a line is not another thing by the time it is done.
         let settings = self.inner.validated(settings)?;
         let pins: Vec<Pin> = settings.iter().map(|(pin, _)| *pin).collect();
-        let mut guard = self.inner.lock();
         let state = &mut *guard;
         // Under the lock: what others have noted is never later than this.
         let now = clock::now();
@@ -104,8 +105,8 @@ impl Gpio {
     /// # Errors
     /// [`GpioError::Leased`] where one of them is in a lease, [`GpioError::Denied`].
     pub fn lease(&self, caller: &Caller, wish: &LeaseWish) -> Result<Lease, GpioError> {
-        self.inner.may_touch(&wish.pins)?;
         let mut state = self.inner.lock();
+        self.inner.may_touch(&wish.pins)?;
         let now = clock::now();
         state.may_write(&wish.pins, caller, now)?;
         let lease = state.leases.grant(caller, wish, now)?;
@@ -144,8 +145,8 @@ impl Gpio {
             return Err(GpioError::Invalid { field: "period", why });
         }
         let pins = sequence.pins();
-        self.inner.may_drive(&pins)?;
         let mut guard = self.inner.lock();
+        self.inner.may_drive(&pins)?;
         let state = &mut *guard;
         // Under the lock: what others have noted is never later than this.
         let now = clock::now();
@@ -198,8 +199,8 @@ impl Gpio {
     /// # Errors
     /// As [`Gpio::update`]; [`GpioError::Invalid`] for a frequency that cannot be made.
     pub fn set_pwm(&self, caller: &Caller, pin: Pin, frequency: f64, duty: Duty) -> Result<Pwm, GpioError> {
-        self.inner.may_drive(&[pin])?;
         let mut guard = self.inner.lock();
+        self.inner.may_drive(&[pin])?;
         let state = &mut *guard;
         // Under the lock: what others have noted is never later than this.
         let now = clock::now();
@@ -213,7 +214,8 @@ impl Gpio {
 
 impl Inner {
     fn may_touch(&self, pins: &[Pin]) -> Result<(), GpioError> {
-        match pins.iter().find(|pin| !self.config.may_touch(**pin)) {
+        let config = self.config();
+        match pins.iter().find(|pin| !config.may_touch(**pin)) {
             Some(pin) => Err(GpioError::Denied { pin: *pin }),
             None => Ok(()),
         }
@@ -222,8 +224,9 @@ impl Inner {
     /// What is configured as an input has something on it that drives it: a button to ground, say.
     fn may_drive(&self, pins: &[Pin]) -> Result<(), GpioError> {
         self.may_touch(pins)?;
+        let config = self.config();
         for pin in pins {
-            if let Some((name, line)) = self.config.line(*pin)
+            if let Some((name, line)) = config.line(*pin)
                 && line.mode == Some(Mode::Input)
             {
                 let why = format!("it is configured as an input (gpio.pins.{name}.mode)");

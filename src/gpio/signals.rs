@@ -98,6 +98,13 @@ impl HardwarePwm {
         self.running.remove(&pin);
     }
 
+    /// Lets a channel go whose line is in its safe state.
+    pub fn let_go(&mut self, line: &Line) {
+        if let Some(running) = self.running.remove(&line.pin) {
+            running.let_go(line);
+        }
+    }
+
     /// Drives these lines to their safe states, and says what changed.
     pub fn make_safe(&mut self, pins: &[Pin], outputs: &Outputs) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -142,10 +149,16 @@ impl HardwarePwm {
     /// Lets the channels go. One that has to go on stays as it is: a block that stands still is low.
     pub fn release(&mut self, outputs: &Outputs) {
         for (pin, running) in std::mem::take(&mut self.running) {
-            let line = outputs.config(pin);
-            if safe_duty(line).is_none_or(|duty| flipped(line, duty) != Duty::ZERO) {
-                running.channel.leave();
-            }
+            running.let_go(outputs.config(pin));
+        }
+    }
+}
+
+impl Running {
+    /// One that has to go on stays as it is.
+    fn let_go(self, line: &Line) {
+        if safe_duty(line).is_none_or(|duty| flipped(line, duty) != Duty::ZERO) {
+            self.channel.leave();
         }
     }
 }
@@ -278,7 +291,7 @@ impl Inner {
         why: &str,
         now: Instant,
     ) -> Result<Pwm, GpioError> {
-        let limit = self.config.software_pwm_limit;
+        let limit = self.config().software_pwm_limit;
         if !(SLOWEST..=limit as f64).contains(&frequency) {
             let why = format!(
                 "{frequency} Hz is not from {SLOWEST} to {limit}, which is what software makes here \

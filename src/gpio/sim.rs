@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lines::{GpioError, Hold, Lines, Role, Watcher};
-use crate::types::line::{Bias, Direction, Level, LineState, Pin};
+use crate::types::line::{Bias, Direction, Edge, Level, LineState, Pin};
 
 /// All of BCM 0 to 27; lives as long as the process.
 pub struct Sim {
@@ -21,12 +21,15 @@ struct Line {
     level: Level,
     bias: Bias,
     active_low: bool,
+    /// How it was taken as an input.
+    edges: Option<(Edge, Duration)>,
 }
 
 impl Sim {
     /// Every line a floating, low input, except those with a pull-up on the board: these are high.
     pub fn new() -> Sim {
-        let floating = Line { direction: Direction::Input, level: Level::Low, bias: Bias::Floating, active_low: false };
+        let (direction, level, bias) = (Direction::Input, Level::Low, Bias::Floating);
+        let floating = Line { direction, level, bias, active_low: false, edges: None };
         let mut lines = [floating; Pin::COUNT];
         for pin in Pin::ALL.into_iter().filter(|pin| pin.has_fixed_pull_up()) {
             lines[index(pin)] = Line { level: Level::High, bias: Bias::Up, ..floating };
@@ -66,7 +69,8 @@ impl Lines for Sim {
     /// As on mainline kernels: a released output no longer drives.
     fn release(&mut self, pins: &[Pin]) {
         for pin in pins {
-            self.lines[index(*pin)].direction = Direction::Input;
+            let line = &mut self.lines[index(*pin)];
+            (line.direction, line.edges) = (Direction::Input, None);
         }
     }
 
@@ -96,6 +100,14 @@ impl Lines for Sim {
 
 impl Line {
     fn set(&mut self, hold: Hold) {
+        let edges = match hold.role {
+            Role::Input { edge, debounce } => Some((edge, debounce)),
+            Role::Output { .. } | Role::OutputAsIs => None,
+        };
+        // An input that is only looked at in another way is pulled as before, and somebody may be driving it.
+        let same_pull = self.edges.is_some() && hold.bias == Some(self.bias);
+        let is_same_input = same_pull && (edges, hold.active_low) != (self.edges, self.active_low);
+        self.edges = edges;
         if hold.active_low != self.active_low {
             self.active_low = hold.active_low;
             self.level = self.level.inverted();
@@ -103,6 +115,7 @@ impl Line {
         // The bias stays as it was last reported where nothing is said of it, as in Endrpi's mock.
         self.bias = hold.bias.unwrap_or(self.bias);
         match hold.role {
+            Role::Input { .. } if is_same_input => {}
             Role::Input { .. } => {
                 self.direction = Direction::Input;
                 self.level = match (hold.bias, self.active_low) {

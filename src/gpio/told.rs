@@ -28,6 +28,10 @@ impl Told {
         Told { limit, lines: [Line::default(); Pin::COUNT] }
     }
 
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Whether this change may be told now; if not, it is counted.
     pub fn may_tell(&mut self, pin: Pin, level: Level, now: Instant) -> bool {
         let limit = self.limit;

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -66,7 +66,7 @@ pub struct Rooms {
     pub fleet: Arc<Fleet>,
     pub listed_origin: Box<dyn Fn(&str) -> bool + Send + Sync>,
     pub limits: config::Front,
-    pub accounts: config::Accounts,
+    pub accounts: Arc<RwLock<config::Accounts>>,
     pub passwords: Passwords,
     pub node_id: String,
 }

@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::conn::Conn;
 use crate::rt::clock;
+use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::worker::Worker;
 use crate::types::event::{Body, Dialect, Event};
 use crate::types::topic::Pattern;
@@ -111,6 +112,7 @@ pub struct Hub {
     /// Events that threads which must not wait found no room for.
     dropped: AtomicU64,
     debug_panic: AtomicBool,
+    pulse: Pulse,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -146,6 +148,7 @@ impl Hub {
             next_member: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
             debug_panic: AtomicBool::new(false),
+            pulse: Pulse::default(),
             worker: Mutex::new(None),
         });
         let own = Arc::clone(&hub);
@@ -290,6 +293,22 @@ impl Hub {
         let _ = self.nudge.try_send(());
     }
 
+    /// Its thread, to be asked whether it comes round: it does while the send lock is let go of, also to a busy hub.
+    pub fn asked(self: &Arc<Hub>) -> Asked {
+        let hub = Arc::clone(self);
+        let ask = move |answer| {
+            hub.pulse.ask(answer);
+            let _ = hub.nudge.try_send(());
+        };
+        Asked { name: "hub", ask: Box::new(ask) }
+    }
+
+    /// Has the hub's thread hang, for tests of what becomes of the daemon then.
+    pub fn debug_hang(&self) {
+        self.pulse.debug_hang();
+        let _ = self.nudge.try_send(());
+    }
+
     /// Sends what is left, then stops the hub's thread, within `limit`.
     pub fn stop(&self, limit: Duration) {
         self.stopping.store(true, Ordering::Release);
@@ -303,8 +322,12 @@ impl Hub {
     fn run(&self, nudged: &Receiver<()>) {
         while nudged.recv().is_ok() {
             assert!(!self.debug_panic.load(Ordering::Acquire), "a debug action asked for this");
-            while !self.inbox.1.is_empty() {
+            loop {
                 self.lock().work(&self.inbox.1);
+                self.pulse.beat();
+                if self.inbox.1.is_empty() {
+                    break;
+                }
             }
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {

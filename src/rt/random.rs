@@ -30,6 +30,12 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// Whether the kernel has gathered enough to draw from. Without a hardware's generator that takes seconds after the boot,
+/// and whoever asks before, if only by reading `/dev/urandom`, waits.
+pub fn is_ready() -> bool {
+    getrandom(&mut [0_u8; 1], GetRandomFlags::NONBLOCK) != Err(Errno::AGAIN)
+}
+
 /// A number from 0 to 1, for what only has to differ from others'; without random numbers it is in the middle.
 pub fn fraction() -> f64 {
     bytes().map_or(0.5, |bytes| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))

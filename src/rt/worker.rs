@@ -14,6 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::memory::StackTop;
+use super::stderr;
 
 /// Stack of a visitor thread. Address space, not memory: only touched pages count. Unoptimised builds need
 /// far deeper stacks for the same code (TLS handshake, JSON, logging).
@@ -81,10 +82,12 @@ pub fn on_crash(action: impl Fn() -> bool + Send + Sync + 'static) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         // First: writing a backtrace can take longer than a relay should stay on.
-        if crashed() {
-            previous(info);
-        } else {
+        if !crashed() {
             UNWRITTEN.set(Some((info.to_string(), Backtrace::capture())));
+        } else if stderr::is_journal() {
+            stderr::say(log::Level::Error, &format!("{info}\n{}", Backtrace::capture()));
+        } else {
+            previous(info);
         }
     }));
 }
@@ -93,7 +96,7 @@ pub fn on_crash(action: impl Fn() -> bool + Send + Sync + 'static) {
 pub fn crashed() -> bool {
     let done = ON_CRASH.get().is_none_or(|action| action());
     if let Some((what, backtrace)) = UNWRITTEN.take() {
-        eprintln!("{what}\n{backtrace}");
+        stderr::say(log::Level::Error, &format!("{what}\n{backtrace}"));
     }
     done
 }

@@ -14,7 +14,7 @@ use crate::types::debug::Victim;
 use crate::types::event::Dialect;
 use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
-use crate::wire::endrpi::{Call, Data, PANIC_ASKED, Request, failure};
+use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, Request, failure};
 use crate::wire::frame;
 
 /// Patterns one client may be subscribed to.
@@ -68,6 +68,14 @@ impl Endrpi {
             Aside::Panic(Victim::Hub) => {
                 self.host.hub.debug_panic();
                 Ok(PANIC_ASKED)
+            }
+            Aside::Hang(Victim::Store) => {
+                self.host.store.debug_hang();
+                Ok(HANG_ASKED)
+            }
+            Aside::Hang(_) => {
+                self.host.hub.debug_hang();
+                Ok(HANG_ASKED)
             }
             Aside::Panic(_) => panic!("a debug action asked for this"),
         };

@@ -90,7 +90,7 @@ impl Page {
         let gate = &self.host.gate;
         let key = match badge {
             Badge::Stored(id) => Some(id),
-            Badge::Anybody | Badge::Configured => None,
+            Badge::Anybody | Badge::Configured(_) => None,
         };
         (Principal::Operator { key, rights: gate.rights(badge) }, gate.enter(badge, line.turn_out()))
     }

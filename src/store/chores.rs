@@ -46,7 +46,7 @@ impl Thread {
         }
         let pending = self.shared.pending();
         let since = pending.since?;
-        let at = if pending.is_many() { since } else { since + self.settings.flush_interval };
+        let at = if pending.is_many() { since } else { since + self.settings().flush_interval };
         Some(self.chores.flush_after.map_or(at, |after| at.max(after)))
     }
 
@@ -178,7 +178,8 @@ impl Thread {
     /// Begins a sweep where the database is too large, or, while room is being made, not small enough yet.
     fn make_room(&mut self, now: i64, making: bool) -> rusqlite::Result<()> {
         let db = self.shared.db.wait();
-        let most = if db.is_file() { self.settings.max_bytes } else { self.settings.max_bytes.min(MEMORY_BYTES) };
+        let most = self.settings().max_bytes;
+        let most = if db.is_file() { most } else { most.min(MEMORY_BYTES) };
         let size = retention::size(&db.sql)?;
         if if making { retention::is_enough(size, most) } else { size <= most } {
             self.chores.told_full = false;

@@ -50,7 +50,10 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("'{0}' is damaged: {1}")]
     Damaged(PathBuf, String),
-    #[error("there is no key store at '{0}': `pinwire key add` makes it")]
+    #[error(
+        "there is no database at '{0}': check the directory; a daemon that keeps its state there makes it, as do \
+         `pinwire key add` and `pinwire user add`"
+    )]
     Missing(PathBuf),
     #[error("'{0}' cannot be used: {1}")]
     Unusable(PathBuf, String),
@@ -100,6 +103,14 @@ impl Db {
         }
         let sql = open_to_write(&path).map_err(|why| explain(&path, why))?;
         Ok(Db { sql, path, how: How::Write })
+    }
+
+    /// Opens a database that exists, to look into it and change nothing.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_read_only_existing(dir: &Path) -> Result<Db, OpenError> {
+        if may_exist(dir) { Db::open_read_only(dir) } else { Err(OpenError::Missing(dir.join(FILE))) }
     }
 
     /// Opens a database that cannot be written, to know its keys all the same.

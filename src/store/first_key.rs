@@ -31,6 +31,10 @@ impl Store {
             io::ErrorKind::AlreadyExists => {
                 "the file exists, and the store has no key: remove it, and a new key is made".to_owned()
             }
+            io::ErrorKind::NotFound => {
+                let dir = path.parent().unwrap_or(Path::new("")).display();
+                format!("the directory '{dir}' does not exist: make it, or name a file in state_dir")
+            }
             _ => format!("the first key cannot be written: {error}"),
         })?;
         let kept = self.write(move |sql| keys::add(sql, &minted, NAME, &Rights::all(), None, clock::wall(), None));

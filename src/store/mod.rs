@@ -52,7 +52,7 @@ mod write;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -61,6 +61,7 @@ use rusqlite::{Connection, Transaction};
 use crate::auth::{Accounts, Keys};
 use crate::config;
 use crate::rt::clock;
+use crate::rt::pulse::Asked;
 use crate::rt::worker::Worker;
 pub use agent_keys::AgentKey;
 pub use alerts::KeptAlert;
@@ -103,6 +104,7 @@ pub struct Store {
     keys: Arc<Keys>,
     accounts: Arc<Accounts>,
     shared: Arc<Shared>,
+    settings: Arc<RwLock<config::Store>>,
     jobs: Sender<Box<dyn Job>>,
     worker: Mutex<Option<Worker>>,
 }
@@ -139,10 +141,11 @@ impl Store {
         let (jobs, to_do) = bounded(WRITES);
         let accounts = Arc::new(Accounts::default());
         let gate = (Arc::clone(&keys), Arc::clone(&accounts));
-        let mut thread = Thread::new(dir, gate, Arc::clone(&shared), watch, to_do, settings.clone());
+        let settings = Arc::new(RwLock::new(settings.clone()));
+        let mut thread = Thread::new(dir, gate, Arc::clone(&shared), watch, to_do, Arc::clone(&settings));
         thread.load();
         let worker = Worker::spawn("store", move || thread.run()).map_err(no_thread)?;
-        Ok(Store { keys, accounts, shared, jobs, worker: Mutex::new(Some(worker)) })
+        Ok(Store { keys, accounts, shared, settings, jobs, worker: Mutex::new(Some(worker)) })
     }
 
     /// The gate's table.
@@ -182,6 +185,24 @@ impl Store {
         answer.wait()
     }
 
+    /// Reads the keys and users again; they are in force on return.
+    ///
+    /// # Errors
+    /// As [`Store::write`], whose way this takes: what is on the disk stays as it is.
+    pub fn reread(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(()))
+    }
+
+    /// How long records wait, and how large the database may become, from now on.
+    pub fn set_limits(&self, config: &config::Store) {
+        let config::Store { flush_interval, max_bytes, .. } = *config;
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        (settings.flush_interval, settings.max_bytes) = (flush_interval, max_bytes);
+        drop(settings);
+        // Something may be due already.
+        self.shared.bell.ring();
+    }
+
     /// Reads: what `f` sees is one state of the database, whatever is written meanwhile. In a file it waits for no
     /// write, only for another reading.
     ///
@@ -200,6 +221,22 @@ impl Store {
             self.shared.met_damage();
         }
         Ok(outcome?)
+    }
+
+    /// Its thread, to be asked whether it comes round. What it waits for may be a slow disk.
+    pub fn asked(&self) -> Asked {
+        let shared = Arc::clone(&self.shared);
+        let ask = move |answer| {
+            shared.pulse.ask(answer);
+            shared.bell.ring();
+        };
+        Asked { name: "store", ask: Box::new(ask) }
+    }
+
+    /// Has its thread hang, for tests of what becomes of the daemon then.
+    pub fn debug_hang(&self) {
+        self.shared.pulse.debug_hang();
+        self.shared.bell.ring();
     }
 
     /// Writes what waits, closes the database and tells who wants to know, within `limit` but for a moment.

@@ -13,6 +13,7 @@ use super::records::Pending;
 use super::turn::Turn;
 use super::watch::Bell;
 use super::{Health, READ_LIMIT, flush, open};
+use crate::rt::pulse::Pulse;
 
 /// See the module's text.
 pub struct Shared {
@@ -30,6 +31,8 @@ pub struct Shared {
     /// A key was used.
     pub used: AtomicBool,
     pub bell: Bell,
+    /// Of the thread.
+    pub pulse: Pulse,
     /// The thread's connection; others have it only where there can be no other.
     pub db: Turn<Db>,
     pub reader: Mutex<Option<Arc<Turn<Connection>>>>,
@@ -53,6 +56,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
             bell: Bell::new().map_err(none)?,
+            pulse: Pulse::default(),
             db: Turn::new(Db::in_memory()?),
             reader: Mutex::default(),
             pending: Mutex::new(Pending::new(pending_bytes)),

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
@@ -42,7 +42,8 @@ pub(super) struct Thread {
     keys: Arc<Keys>,
     accounts: Arc<Accounts>,
     pub(super) shared: Arc<Shared>,
-    pub(super) settings: config::Store,
+    /// What may be replaced while it runs.
+    settings: Arc<RwLock<config::Store>>,
     /// Whether the database is one that can be written at all.
     pub(super) writable: bool,
     pub(super) chores: Chores,
@@ -75,7 +76,7 @@ impl Thread {
         shared: Arc<Shared>,
         watch: Watch,
         jobs: Receiver<Box<dyn Job>>,
-        settings: config::Store,
+        settings: Arc<RwLock<config::Store>>,
     ) -> Thread {
         let writable = shared.db.wait().is_writable();
         let retry_at = (!writable).then(|| clock::now() + RETRY_INTERVAL);
@@ -99,6 +100,10 @@ impl Thread {
             written: None,
             retry_at,
         }
+    }
+
+    pub(super) fn settings(&self) -> RwLockReadGuard<'_, config::Store> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn run(mut self) {
@@ -136,6 +141,7 @@ impl Thread {
             if self.retry_at.is_some_and(|at| at <= now) {
                 self.retry();
             }
+            self.shared.pulse.beat();
             let wall = clock::wall();
             self.keys.turn_out(wall);
             let limit = self.next().map(|at| at.saturating_duration_since(clock::now()));

@@ -126,21 +126,17 @@ impl Notify {
         to.say(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS={}", limit.as_micros(), to.line()));
     }
 
-    /// A part of the status; empty for nothing. Never waits once the thread runs; before, it is said at once.
-    pub fn tell(&self, fact: Fact, text: &str) {
+    /// A part of the status; empty for nothing. It is asked for only where somebody is told, and with the status locked,
+    /// so that the last word is the newest. Never waits once the thread runs; before, it is said at once.
+    pub fn tell(&self, fact: Fact, text: impl FnOnce() -> String) {
         let Some(to) = &self.to else { return };
-        if !to.board().set(fact, one_line(text)) || to.changed.swap(true, Ordering::AcqRel) {
+        if !to.set(fact, text) || to.changed.swap(true, Ordering::AcqRel) {
             return;
         }
         match &*to.thread() {
             Some((inbox, _)) => drop(inbox.try_send(Heard::Changed)),
             None => self.tell_status(),
         }
-    }
-
-    /// Whether anybody is told.
-    pub fn is_on(&self) -> bool {
-        self.to.is_some()
     }
 
     /// Waits for its thread's end. After [`Notify::stopping`].
@@ -160,9 +156,9 @@ impl Notify {
     }
 
     /// As [`Notify::tell`], and says it now.
-    pub(super) fn tell_now(&self, fact: Fact, text: &str) {
+    pub(super) fn tell_now(&self, fact: Fact, text: impl FnOnce() -> String) {
         let Some(to) = &self.to else { return };
-        if to.board().set(fact, one_line(text)) {
+        if to.set(fact, text) {
             to.changed.store(true, Ordering::Release);
             self.tell_status();
         }
@@ -184,6 +180,12 @@ impl Manager {
             Err(error) if self.deaf.swap(true, Ordering::Relaxed) => log::debug!("the service manager: {error}"),
             Err(error) => log::warn!("the service manager cannot be told anything: {error}"),
         }
+    }
+
+    /// Whether that is news.
+    fn set(&self, fact: Fact, text: impl FnOnce() -> String) -> bool {
+        let mut board = self.board();
+        board.set(fact, one_line(&text()))
     }
 
     fn line(&self) -> String {

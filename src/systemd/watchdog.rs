@@ -23,6 +23,9 @@ use crate::rt::worker::Worker;
 /// How many of the manager's intervals the store may take to answer.
 pub const STORE_INTERVALS: u32 = 10;
 
+/// For what is not an answer.
+const ROOM: usize = 8;
+
 /// What the thread hears.
 pub(super) enum Heard {
     /// This thread has come round.
@@ -41,8 +44,8 @@ pub(super) fn start(
     interval: Option<Duration>,
     threads: Vec<Asked>,
 ) -> std::io::Result<(Sender<Heard>, Worker)> {
-    // Each thread has one question at a time; besides these there are one change and one end.
-    let (inbox, heard) = bounded(threads.len() + 2);
+    // Each thread has one question at a time, and there is one end. Of changes one is enough.
+    let (inbox, heard) = bounded(threads.len() + ROOM);
     let rounds = interval.map(|interval| Rounds::new(interval, threads.iter().map(|thread| thread.name)));
     let own = inbox.clone();
     let worker = Worker::spawn("watchdog", move || {
@@ -122,7 +125,7 @@ impl Watchdog {
             }
         }
         if let (false, Some(rounds)) = (news.is_empty(), &self.rounds) {
-            self.notify.tell_now(Fact::Silent, &rounds.silence());
+            self.notify.tell_now(Fact::Silent, || rounds.silence());
         }
     }
 }

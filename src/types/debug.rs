@@ -1,6 +1,6 @@
 //! What only a daemon started with `--debug-actions` does.
 
-/// A thread that shall panic, so that a test can see what the daemon makes of it.
+/// A thread that shall panic or hang, so that a test can see what the daemon makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victim {
     /// The thread of the session that asks.
@@ -8,6 +8,7 @@ pub enum Victim {
     GpioIn,
     GpioOut,
     Hub,
+    Store,
 }
 
 impl Victim {
@@ -17,12 +18,19 @@ impl Victim {
             Victim::GpioIn => "gpio-in",
             Victim::GpioOut => "gpio-out",
             Victim::Hub => "hub",
+            Victim::Store => "store",
         }
     }
 
-    /// By the name that requests give the thread.
-    pub fn parse(name: &str) -> Option<Victim> {
+    /// One that can panic, by the name that requests give the thread.
+    pub fn to_panic(name: &str) -> Option<Victim> {
         let all = [Victim::Connection, Victim::GpioIn, Victim::GpioOut, Victim::Hub];
+        all.into_iter().find(|victim| victim.as_str() == name)
+    }
+
+    /// One that can hang.
+    pub fn to_hang(name: &str) -> Option<Victim> {
+        let all = [Victim::GpioIn, Victim::GpioOut, Victim::Hub, Victim::Store];
         all.into_iter().find(|victim| victim.as_str() == name)
     }
 }

@@ -10,14 +10,22 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Reads 64 hexadecimal digits, with or without colons (as `openssl x509 -fingerprint -sha256` prints them), or
-    /// Base64 (as in curl's `--pinnedpubkey`), behind `sha256:` or `sha256//` or nothing.
+    /// Reads 64 hexadecimal digits, with or without colons, or Base64 (as in curl's `--pinnedpubkey`), behind `sha256:`
+    /// or `sha256//` or nothing; or all that `openssl x509 -noout -fingerprint -sha256` prints.
     ///
     /// # Errors
     /// Says what to write instead.
     pub fn parse(text: &str) -> Result<Fingerprint, String> {
         let text = text.trim();
-        let prefix = ["sha256:", "sha256//", "sha256/"]
+        let other = ["sha1", "md5", "sha512", "sha384", "sha224"].into_iter().find(|name| {
+            let rest = text.get(..name.len()).filter(|begins| begins.eq_ignore_ascii_case(name));
+            rest.is_some() && text[name.len()..].starts_with([' ', ':', '/'])
+        });
+        if let Some(other) = other {
+            let name = other.to_ascii_uppercase();
+            return Err(format!("is a {name} fingerprint; write that of `openssl x509 -noout -fingerprint -sha256`"));
+        }
+        let prefix = ["sha256 fingerprint=", "sha256:", "sha256//", "sha256/"]
             .into_iter()
             .find(|prefix| text.get(..prefix.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(prefix)));
         let value = &text[prefix.map_or(0, str::len)..];
@@ -67,6 +75,9 @@ mod tests {
         for text in [
             colons.join(":").to_uppercase(),
             format!("SHA256:{hex}"),
+            // OpenSSL 3, and before.
+            format!("sha256 Fingerprint={}\n", colons.join(":").to_uppercase()),
+            format!("SHA256 Fingerprint={}", colons.join(":").to_uppercase()),
             base64.clone(),
             format!("sha256//{base64}"),
             base64.trim_end_matches('=').to_owned(),
@@ -76,5 +87,7 @@ mod tests {
         for text in ["", "00", "sha256:zz", &hex[2..], &format!("{hex}00")] {
             assert!(Fingerprint::parse(text).is_err(), "{text}");
         }
+        let sha1 = "sha1 Fingerprint=9B:3A:2E:11:00:72:9B:3A:2E:11:00:72:9B:3A:2E:11:00:72:AA:BB";
+        assert!(Fingerprint::parse(sha1).is_err_and(|why| why.contains("SHA1") && why.contains("-sha256")));
     }
 }

@@ -5,6 +5,7 @@
 pub mod caller;
 pub mod debug;
 pub mod event;
+pub mod features;
 pub mod fingerprint;
 pub mod fleet;
 pub mod line;

@@ -133,7 +133,13 @@ impl Daemon {
 
     /// Starts exactly this command and waits until it is ready.
     pub fn launch(dir: TempDir, mut command: Command) -> Daemon {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Daemon::launch_with(dir, command)
+    }
+
+    /// The same with the command's own standard input.
+    pub fn launch_with(dir: TempDir, mut command: Command) -> Daemon {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the daemon starts");
         let stderr = Arc::new((Mutex::new(String::new()), Condvar::new()));
         let (log, pipe) = (Arc::clone(&stderr), child.stderr.take().expect("piped"));

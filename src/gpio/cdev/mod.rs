@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
-use super::lines::{GpioError, Hold, Lines, Watcher};
+use super::lines::{Bell, GpioError, Hold, Lines, Watcher};
 use crate::config;
 use crate::rt::worker::Worker;
 use crate::types::line::{LineState, Pin};
@@ -148,6 +148,11 @@ impl Lines for Cdev {
         let reader = Reader { shared: Arc::clone(&self.shared), watcher, foreign, rescan: None };
         self.worker = Some(Worker::spawn("gpio-in", move || reader.run())?);
         Ok(())
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        let shared = Arc::clone(&self.shared);
+        Some(Box::new(move || shared.wake()))
     }
 
     fn stop(&mut self, limit: Duration) {

@@ -49,6 +49,7 @@ impl Reader {
             if self.watcher.next_tick().is_some_and(|due| due <= clock::now()) {
                 self.watcher.tick(clock::now());
             }
+            self.watcher.came_round();
         }
     }
 

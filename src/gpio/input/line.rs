@@ -91,6 +91,11 @@ impl LineInput {
         self.counters
     }
 
+    /// What counts from the next window on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.treatment.limit = limit;
+    }
+
     /// Takes in an edge.
     pub fn edge(&mut self, edge: &RawEdge, now: u64, post: &mut impl FnMut(Told) -> bool) {
         if self.treatment.debounce.is_zero() {

@@ -22,8 +22,7 @@ impl Rig {
             taken
         };
         let sinks = Arc::new(Sinks::new(|event| panic!("no client caused this: {event:?}"), post));
-        let names = config.lines.iter().map(|(name, line)| (name.clone(), line.pin)).collect();
-        let resources: Resources = Arc::new(super::super::resources(&names));
+        let resources = Arc::new(Resources::new(config));
         Rig { input: Input::new(config, &resources, &sinks, debounced), room, seen }
     }
 

@@ -30,18 +30,18 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::lines::{GpioError, Hold, Lines, Role, Watcher};
+use super::lines::{Bell, GpioError, Hold, Lines, Role, Watcher};
 use crate::config::{self, SysfsBias};
 use crate::rt::process;
 use crate::rt::worker::Worker;
 use crate::types::line::{Bias, Direction, Edge, LineState, Pin};
-use chip::{CLASS, Chip};
+use chip::{Abi, CLASS, Chip};
 use info::Device;
 use line::{Line, Snapshot};
 use watch::Shared;
@@ -63,6 +63,28 @@ pub fn open(config: &config::Gpio) -> Result<(Box<dyn Lines>, String), String> {
     let why = chip.describe();
     let shared = Shared::new(chip, config.chip.clone()).map_err(|error| format!("no eventfd: {error}"))?;
     Ok((Box::new(Sysfs::new(shared, config.sysfs_bias)), why))
+}
+
+/// A chip as it is known here, for who explains a machine.
+pub struct SysfsChip {
+    /// What the first of its lines is called; `None` where each chip counts for itself.
+    pub base: Option<u64>,
+    /// Where its lines are exported, where each chip counts for itself.
+    pub directory: Option<PathBuf>,
+    pub words: String,
+}
+
+/// Finds the chip that would be used below this root. No line is touched.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub fn sysfs_chip(root: &Path, wanted: Option<&str>) -> Result<SysfsChip, String> {
+    let chip = chip::find(&root.join(CLASS.trim_start_matches('/')), wanted)?;
+    let words = chip.describe();
+    Ok(match chip.abi {
+        Abi::Numbered { base } => SysfsChip { base: Some(base), directory: None, words },
+        Abi::PerChip { directory } => SysfsChip { base: None, directory: Some(directory), words },
+    })
 }
 
 struct Sysfs {
@@ -252,6 +274,12 @@ impl Lines for Sysfs {
         self.shared.is_watched(pin)
     }
 
+    /// A line is taken out of the watch to be changed.
+    fn watches_through(&self, from: &Hold, to: &Hold) -> bool {
+        let same_bias = to.bias.is_none() || to.bias == from.bias;
+        same_bias && (kinds(from), from.active_low) == (kinds(to), to.active_low)
+    }
+
     fn debounces(&self) -> bool {
         false
     }
@@ -266,6 +294,11 @@ impl Lines for Sysfs {
             })?);
         }
         Ok(())
+    }
+
+    fn bell(&self) -> Option<Bell> {
+        let shared = Arc::clone(&self.shared);
+        Some(Box::new(move || shared.wake()))
     }
 
     fn stop(&mut self, limit: Duration) {

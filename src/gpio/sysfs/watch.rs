@@ -138,7 +138,7 @@ impl Shared {
         self.wake();
     }
 
-    fn wake(&self) {
+    pub fn wake(&self) {
         // It can only fail where it is awake already.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
@@ -272,6 +272,7 @@ pub fn run(shared: &Shared, watcher: &dyn Watcher) {
         if watcher.next_tick().is_some_and(|at| at <= clock::now()) {
             watcher.tick(clock::now());
         }
+        watcher.came_round();
     }
 }
 

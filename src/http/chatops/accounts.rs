@@ -4,7 +4,7 @@
 //! wrong passwords has to wait, by address, before the next one is looked at, and a right one takes its own count back
 //! only. A name that nobody has takes as long as one with another password, and is told the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use tiny_http::Method;
 
@@ -14,6 +14,7 @@ use crate::auth::accounts::{Lives, forget_after};
 use crate::auth::jwt::{IssueError, Secret as TokenSecret};
 use crate::auth::password::{Checked, PasswordError};
 use crate::auth::{Account, Bearer, Principal, Refused};
+use crate::config;
 use crate::rt::{clock, random};
 use crate::store::StoreError;
 use crate::types::fleet::{Role, Secret, User};
@@ -53,7 +54,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn register(&self) -> Result<Reply, Reply> {
-        if !self.rooms.accounts.open_registration {
+        if !self.settings().open_registration {
             return Err(error(403, "Registration is closed: an administrator adds users with `pinwire user add`"));
         }
         let new = rest::register(&self.asked.body).map_err(invalid)?;
@@ -224,8 +225,12 @@ impl Desk<'_> {
         self.rooms.store.accounts().bearer(TokenKind::Access, shown).map_err(|_| super::unknown())
     }
 
+    fn settings(&self) -> RwLockReadGuard<'_, config::Accounts> {
+        self.rooms.accounts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lives(&self) -> Lives {
-        let settings = &self.rooms.accounts;
+        let settings = self.settings();
         Lives { access: settings.access_token_life, refresh: settings.refresh_token_life }
     }
 

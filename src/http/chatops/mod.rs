@@ -78,7 +78,7 @@ fn who(rooms: &Rooms, asked: &Asked) -> Result<Principal, Reply> {
             badge @ Badge::Stored(id) => {
                 within_scope(asked, Principal::Operator { key: Some(id), rights: gate.rights(badge) })
             }
-            Badge::Anybody | Badge::Configured => Ok(Principal::Operator { key: None, rights: None }),
+            Badge::Anybody | Badge::Configured(_) => Ok(Principal::Operator { key: None, rights: None }),
         })
     };
     match gate.attempt(peer, known().or_else(agents).or_else(others)) {

@@ -30,6 +30,9 @@ pub const SEQUENCE_CANCELLED: &str = "Sequence cancelled";
 /// What DEBUG_PANIC answers where it does not end the session itself.
 pub const PANIC_ASKED: &str = "The thread will panic";
 
+/// What DEBUG_HANG answers.
+pub const HANG_ASKED: &str = "The thread will hang";
+
 /// Texts of the protocol's refusals, in the order in which they are considered.
 mod text {
     pub const INVALID_MESSAGE: &str = "Received invalid message";

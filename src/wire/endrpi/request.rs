@@ -65,6 +65,7 @@ pub enum Call {
     },
     /// Only where debug actions are allowed.
     DebugPanic(Victim),
+    DebugHang(Victim),
     /// Never empty.
     Subscribe(Vec<Pattern>),
     /// Empty for everything subscribed.
@@ -104,6 +105,7 @@ impl fmt::Debug for Call {
             Call::Cancel(id) => f.debug_tuple("Cancel").field(id).finish(),
             Call::SetPwm { pin, frequency, duty } => write!(f, "SetPwm({pin}, {frequency}, {duty:?})"),
             Call::DebugPanic(victim) => f.debug_tuple("DebugPanic").field(victim).finish(),
+            Call::DebugHang(victim) => f.debug_tuple("DebugHang").field(victim).finish(),
             Call::Subscribe(topics) => f.debug_tuple("Subscribe").field(topics).finish(),
             Call::Unsubscribe(topics) => f.debug_tuple("Unsubscribe").field(topics).finish(),
             Call::Auth { .. } => f.write_str("Auth(…)"),
@@ -161,11 +163,11 @@ const MEMBERS: [&str; 3] = ["action", "id", "params"];
 type Resolve<'r> = &'r dyn Fn(&str) -> Option<Pin>;
 type Make = fn(Option<&RawValue>, Resolve<'_>) -> Result<Call, Cow<'static, str>>;
 
-/// No action at all where debug actions are not allowed.
-const DEBUG_PANIC: &str = "DEBUG_PANIC";
+/// No actions at all where debug actions are not allowed.
+const DEBUG_ACTIONS: [&str; 2] = ["DEBUG_PANIC", "DEBUG_HANG"];
 
 /// Every action, under each of its names.
-const ACTIONS: [(&str, Make); 30] = [
+const ACTIONS: [(&str, Make); 31] = [
     ("READ_MEMORY", |_, _| Ok(Call::Memory)),
     ("GET_MEMORY", |_, _| Ok(Call::Memory)),
     ("READ_TEMPERATURE", |_, _| Ok(Call::Temperature)),
@@ -192,7 +194,8 @@ const ACTIONS: [(&str, Make); 30] = [
     ("PLAY_PINS", output::play_pins),
     ("CANCEL_SEQUENCE", |params, _| output::cancel_sequence(params)),
     ("SET_PWM", output::set_pwm),
-    (DEBUG_PANIC, |params, _| output::debug_panic(params)),
+    ("DEBUG_PANIC", |params, _| output::debug_panic(params)),
+    ("DEBUG_HANG", |params, _| output::debug_hang(params)),
     ("SUBSCRIBE", |params, _| params::subscribe(params)),
     ("UNSUBSCRIBE", |params, _| params::unsubscribe(params)),
     ("AUTH", |params, _| params::auth(params)),
@@ -210,7 +213,7 @@ fn decide<'a>([action, id, params]: Envelope<'a>, known: Known<'_>) -> Result<Re
 fn known_action(action: Option<&RawValue>, debug_actions: bool) -> Result<(ActionName, Make), &'static str> {
     let action = action.filter(|action| action.get().starts_with('"') && action.get() != "\"\"");
     let name = json::string(action.ok_or(text::MISSING_ACTION)?).ok_or(text::INVALID_ACTION)?;
-    let mut actions = ACTIONS.iter().filter(|(known, _)| debug_actions || *known != DEBUG_PANIC);
+    let mut actions = ACTIONS.iter().filter(|(known, _)| debug_actions || !DEBUG_ACTIONS.contains(known));
     let known = actions.find(|(known, _)| *known == name);
     known.map(|(name, make)| (ActionName(name), *make)).ok_or(text::INVALID_ACTION)
 }

@@ -107,8 +107,15 @@ pub fn read_lines(params: Option<&RawValue>, resolve: Resolve<'_>) -> Made {
 /// `{"thread": "gpio-out"}`.
 pub fn debug_panic(params: Option<&RawValue>) -> Made {
     let [thread] = fields(object(params)?, ["thread"])?;
-    let victim = json::string(thread).and_then(|name| Victim::parse(&name));
+    let victim = json::string(thread).and_then(|name| Victim::to_panic(&name));
     victim.map(Call::DebugPanic).ok_or_else(|| wrong("thread", "connection, gpio-in, gpio-out or hub"))
+}
+
+/// `{"thread": "store"}`.
+pub fn debug_hang(params: Option<&RawValue>) -> Made {
+    let [thread] = fields(object(params)?, ["thread"])?;
+    let victim = json::string(thread).and_then(|name| Victim::to_hang(&name));
+    victim.map(Call::DebugHang).ok_or_else(|| wrong("thread", "gpio-in, gpio-out, hub or store"))
 }
 
 /// Refuses what is not a parameter: a misspelt level or grace must not become the default.

@@ -249,8 +249,9 @@ fn the_extensions_are_understood() {
 
 #[test]
 fn debug_actions_are_unknown_where_they_are_not_allowed() {
-    for params in [r#"{"thread":"hub"}"#, "7"] {
-        let text = format!(r#"{{"action":"DEBUG_PANIC","id":3,"params":{params}}}"#);
+    let actions = ["DEBUG_PANIC", "DEBUG_HANG"].into_iter();
+    for (action, params) in actions.flat_map(|action| [(action, r#"{"thread":"hub"}"#), (action, "7")]) {
+        let text = format!(r#"{{"action":"{action}","id":3,"params":{params}}}"#);
         let known = Known { debug_actions: false, ..KNOWN };
         let refusal = parse(text.as_bytes(), known).expect_err("not allowed");
         assert_eq!((refusal.action, refusal.id.map(RawValue::get)), (None, Some("3")));

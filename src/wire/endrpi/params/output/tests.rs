@@ -23,6 +23,7 @@ fn made(action: &str, params: &str) -> Made {
         "CANCEL_SEQUENCE" => cancel_sequence(params),
         "SET_PWM" => set_pwm(params, &resolve),
         "DEBUG_PANIC" => debug_panic(params),
+        "DEBUG_HANG" => debug_hang(params),
         other => panic!("{other}"),
     }
 }
@@ -114,6 +115,7 @@ fn the_rest_is_what_it_says() {
     let expected = Call::SetPwm { pin: pin(18), frequency: 100.0, duty };
     assert_eq!(call("SET_PWM", r#"{"pin":"GPIO18","frequency":1e2,"duty":0.25}"#), expected);
     assert_eq!(call("DEBUG_PANIC", r#"{"thread":"gpio-in"}"#), Call::DebugPanic(Victim::GpioIn));
+    assert_eq!(call("DEBUG_HANG", r#"{"thread":"store"}"#), Call::DebugHang(Victim::Store));
 }
 
 /// Each refusal names its field; what stands behind it is told in words.
@@ -182,6 +184,7 @@ fn refusals_name_the_field() {
         ("SET_PWM", r#"{"pin":4,"frequency":"100","duty":0}"#, "invalid 'frequency'"),
         ("SET_PWM", r#"{"pin":4,"frequency":100,"duty":1.01}"#, "invalid 'duty'"),
         ("DEBUG_PANIC", r#"{"thread":"main"}"#, "invalid 'thread' field: connection, "),
+        ("DEBUG_HANG", r#"{"thread":"connection"}"#, "invalid 'thread' field: gpio-in, "),
     ];
     for (action, params, expected) in table {
         let refusal = made(action, params).expect_err(params);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Host, News};
+use crate::mdns::{Host, News};
 use crate::types::mac::Mac;
 
 /// The longest name that is taken over from the network, in characters.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::DockerError;
+use crate::docker::DockerError;
 use crate::rt::clock;
 
 /// The longest head of an answer.

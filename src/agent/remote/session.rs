@@ -11,15 +11,16 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Error, Message, WebSocket};
 
-use super::actions::Actions;
 use super::link::{End, Link};
 use super::moment::Moment;
 use super::spool::Kind;
+use crate::agent::actions::Actions;
 use crate::auth::proof;
 use crate::config::HubProtocol;
 use crate::conn::client::Stream;
 use crate::conn::{CLOSE_AGAIN, CLOSE_POLICY};
 use crate::rt::{clock, random};
+use crate::systemd::Fact;
 use crate::types::fleet::{Order, Outcome, Protocol};
 use crate::wire::chatops::client::{self, Signature, Told};
 
@@ -396,6 +397,7 @@ impl<'a> Session<'a> {
         self.welcomed = Some(clock::now());
         self.link.shared.spool().rewind(positions);
         self.link.shared.set_connected(true);
+        self.link.notify.tell(Fact::Hub, || format!("connected to hub {}", self.link.name()));
         log::info!("connected to hub {} as server {server_id}", self.link.name());
     }
 

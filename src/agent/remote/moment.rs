@@ -56,7 +56,7 @@ pub fn boot_id(root: &Path) -> Option<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::spool::Kind;
+    use crate::agent::remote::spool::Kind;
     use crate::wire::chatops::client::Packed;
 
     #[test]

@@ -13,15 +13,16 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, WebSocket};
 
 use super::backoff::Backoff;
-use super::facts;
-use super::orders::{Orders, Reply};
 use super::session::Session;
 use super::shared::Shared;
+use crate::agent::facts;
+use crate::agent::orders::{Orders, Reply};
 use crate::auth::{Digest, KeyId};
 use crate::config;
-use crate::conn::client::{Cancel, Dial, DialError, Stream};
+use crate::conn::client::{Cancel, Dial, DialError, Stream, TlsFault};
 use crate::dispatch::Desk;
 use crate::rt::{clock, random};
+use crate::systemd::{Fact, Notify};
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Protocol};
 use crate::wire::chatops::client::{self, Terms};
 
@@ -66,6 +67,8 @@ pub struct Link {
     pub boot_id: Option<Arc<str>>,
     /// What the device is called where `agent.name` does not say.
     pub node_id: String,
+    /// Who shows a person how the link is.
+    pub notify: Arc<Notify>,
 }
 
 impl Link {
@@ -73,6 +76,7 @@ impl Link {
     pub fn run(self) {
         let mut backoff = Backoff::new();
         let mut said = None;
+        self.notify.tell(Fact::Hub, || format!("connecting to hub {}", self.name()));
         while !self.shared.is_stopping() {
             let (end, since) = self.attempt();
             self.shared.set_connected(false);
@@ -87,13 +91,17 @@ impl Link {
                     let what = "it had no room for records, and wants them again".to_owned();
                     (what, backoff.soon(since, clock::now(), random))
                 }
-                End::Refused(why) => {
-                    (format!("it refuses this device: {why}; check agent.key_file"), Backoff::long(random))
-                }
+                End::Refused(why) => (
+                    format!("it refuses this device: {why}; check the key in {}", self.config.key_place),
+                    Backoff::long(random),
+                ),
                 End::Impostor => {
-                    let what = "whoever answers there does not know this device's key, and was not shown it: check \
-                                agent.hub, and whether the key in agent.key_file was made by that hub and still counts";
-                    (what.to_owned(), Backoff::long(random))
+                    let what = format!(
+                        "whoever answers there does not know this device's key, and was not shown it: check agent.hub, \
+                         and whether the key in {} was made by that hub and still counts",
+                        self.config.key_place
+                    );
+                    (what, Backoff::long(random))
                 }
                 End::Replaced => {
                     let what = "another session with a key of the same server has taken over: check whether two devices \
@@ -109,6 +117,7 @@ impl Link {
             } else {
                 log::warn!("hub {name}: {what}; records are kept meanwhile, and it is tried again");
             }
+            self.notify.tell(Fact::Hub, || format!("hub {}: {what}", self.name()));
             said = Some(what);
             self.pause(wait);
         }
@@ -153,6 +162,9 @@ impl Link {
                 Ok((socket, _)) => return Ok(socket),
                 Err(HandshakeError::Failure(Error::Http(response))) => {
                     let status = response.status();
+                    if status == 404 {
+                        return Err(failed(self.nothing_there()));
+                    }
                     let body = response.body().as_deref().unwrap_or_default();
                     let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().replace(['\r', '\n'], " ");
                     return Err(failed(format!("no agents are let in there: {status} {text}")));
@@ -168,6 +180,15 @@ impl Link {
             self.wait_for(Some(half.get_ref().get_ref()), left);
             attempt = half.handshake();
         }
+    }
+
+    /// For a 404: the path is the usual mistake, and the fix stands before the words of whoever answers there.
+    fn nothing_there(&self) -> String {
+        let fix = match self.dial.prefix() {
+            "" => "agent.hub is the address of no Pinwire or ChatOps hub",
+            _ => "write agent.hub without a path, unless the hub stands behind one of a proxy's",
+        };
+        format!("no agents are let in there: 404 Not Found, nothing is at {}{PATH}; {fix}", self.dial.prefix())
     }
 
     /// Waits until the socket has something, the agent ends, or the time is over.
@@ -267,8 +288,14 @@ fn asked_for(mut streams: Vec<Arc<str>>) -> Vec<Arc<str>> {
 /// With the fix where there is a usual one.
 fn explained(error: &DialError) -> String {
     let hint = match error {
-        DialError::Tls { untrusted: true, .. } => "; trust its certificate with agent.ca or agent.pin",
-        DialError::Tls { plain: true, .. } => "; if it does not serve TLS, use ws://",
+        DialError::Tls { fault: TlsFault::Untrusted { ca: None }, .. } => {
+            "; trust its certificate with agent.ca or agent.pin (--ca, --pin)"
+        }
+        DialError::Tls { fault: TlsFault::Untrusted { ca: Some(_) }, .. } => {
+            "; name the hub's own certificate, or that of the authority that signed it, in agent.ca (--ca)"
+        }
+        DialError::Tls { fault: TlsFault::Pin { .. }, .. } => "; if that is your hub's, put it into agent.pin (--pin)",
+        DialError::Tls { fault: TlsFault::Plain, .. } => "; use ws://",
         _ => "",
     };
     format!("{error}{hint}")

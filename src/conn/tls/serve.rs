@@ -1,5 +1,6 @@
-//! TLS: rustls with ring, TLS 1.2 and 1.3, certificate and key from PEM files, read again on SIGHUP.
+//! TLS towards visitors: 1.2 and 1.3, certificate and key from PEM files, read again on SIGHUP.
 
+use std::io::{self, Read, Write};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::pem::PemObject;
@@ -21,7 +22,6 @@ pub enum TlsError {
 
 /// The certificate in use.
 pub struct Tls {
-    files: TlsFiles,
     current: RwLock<Arc<ServerConfig>>,
 }
 
@@ -29,26 +29,87 @@ impl Tls {
     /// # Errors
     /// A file cannot be read, or the two do not belong together.
     pub fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
-        Ok(Tls { files: files.clone(), current: RwLock::new(read(files)?) })
+        Ok(Tls { current: RwLock::new(read(files)?) })
     }
 
-    /// Reads the files again; connections that are in keep what they have.
-    ///
-    /// # Errors
-    /// As [`Tls::load`]; the certificate in use stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = read(&self.files)?;
+    /// The server's own certificate of these files, which is the first: DER.
+    pub fn certificate(files: &TlsFiles) -> Option<Vec<u8>> {
+        let first = CertificateDer::pem_file_iter(&files.cert).ok()?.next()?.ok()?;
+        Some(first.to_vec())
+    }
+
+    /// Takes what another one has read; connections that are in keep what they have.
+    pub fn replace(&self, fresh: Tls) {
+        let fresh = fresh.current.into_inner().unwrap_or_else(PoisonError::into_inner);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
     }
 
     /// State for one new connection.
     ///
     /// # Errors
     /// rustls's, which for a loaded configuration there is none of.
-    pub fn session(&self) -> Result<ServerConnection, rustls::Error> {
+    pub fn session(&self) -> Result<Session, rustls::Error> {
         let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        ServerConnection::new(config)
+        ServerConnection::new(config).map(|connection| Session(Box::new(connection)))
+    }
+}
+
+/// One visitor's connection, without its socket: ciphertext in and out, plaintext out and in.
+pub struct Session(Box<ServerConnection>);
+
+impl Session {
+    pub fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    /// Takes ciphertext from the network.
+    ///
+    /// # Errors
+    /// The peer broke the protocol.
+    pub fn receive(&mut self, mut ciphertext: &[u8]) -> io::Result<()> {
+        while !ciphertext.is_empty() {
+            // rustls's receive buffer is bounded, so it may take less than it is offered: process, then go on.
+            if self.0.read_tls(&mut ciphertext)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.0.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        Ok(())
+    }
+
+    /// Reads decrypted bytes: `WouldBlock` when more ciphertext is needed, `UnexpectedEof` when the peer left without
+    /// a goodbye.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.reader().read(buf)
+    }
+
+    /// Takes plaintext that is to be sent.
+    ///
+    /// # Errors
+    /// None that rustls has today.
+    pub fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        self.0.writer().write(plaintext)
+    }
+
+    /// Whether there is ciphertext to send.
+    pub fn wants_send(&self) -> bool {
+        self.0.wants_write()
+    }
+
+    /// Sends some of it.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn send(&mut self, socket: &mut dyn Write) -> io::Result<usize> {
+        self.0.write_tls(socket)
+    }
+
+    /// TLS's own end-of-stream (`close_notify`) becomes something to send.
+    pub fn goodbye(&mut self) {
+        self.0.send_close_notify();
     }
 }
 
