@@ -3,8 +3,8 @@
 
 Boots an emulated board from an SD card's IMAGE with systemd, the FILEs (a package, or what install.sh needs) in the home
 directory of the user `pi`, and runs there, as that user, every line of the README's `sh` blocks below HEADING. Then the
-service must run, a client on this machine must switch a pin with the key that the README says where to find, and a
-stop must drive the safe state. Lines with scp or ssh are how one gets onto a board; here the files are there already.
+service must run, a client on this machine must switch a pin with the key that the README says where to find, a killed
+daemon must come back, and a stop must end it well. Lines with scp or ssh are how one gets onto a board; here the files are there already.
 """
 import json
 import os
@@ -58,7 +58,7 @@ def follow(machine, lines):
         output, status = machine.shell(f"cd /home/pi && SUDO_EDITOR=true runuser -u pi -- sh -c {shlex.quote(line)}", LINE_LIMIT)
         say(f"  $ {line}   [{time.monotonic() - begun:.1f} s]")
         for told in output.splitlines():
-            say(f"    {told}")
+            say(f"    {re.sub('pw_[0-9a-f]+[.][^ ]+', 'pw_…', told)}")
         expect(f"status 0 of: {line}", status == 0)
         done += 1
     expect("the README has something to do below that heading", done > 0)
