@@ -61,8 +61,11 @@ clean_up() {
     rm -rf "$@"
 }
 
-# One at a time: a second caller waits, and finds everything made.
+# One at a time fills the cache: a second caller waits, and looks again then. Who finds everything made need not ask.
+locked=
 lock_cache() {
+    if [ -n "$locked" ]; then return; fi
+    locked=yes
     tools flock
     mkdir -p "$cache"
     exec 9>"$cache/lock"

@@ -11,11 +11,10 @@
 //!
 //! | room | what it owns |
 //! |---|---|
-//! | [`types`] | the vocabulary: lines, readings, events, topics; no I/O, no serde |
-//! | [`rt`] | threads, clocks, memory and descriptor limits; the only room that spawns or reads a clock |
-//! | [`config`], [`web`] | raw (as written) → typed (what it means), after which a bad value cannot exist; the embedded pages |
+//! | [`types`] | the vocabulary: lines, readings, events, topics, what is built in; no I/O, no serde |
+//! | [`rt`], [`config`], [`web`] | threads, clocks, memory and descriptor limits, the only room that spawns or reads a clock; raw (as written) → typed (what it means), after which a bad value cannot exist, and which key a reload may change; the embedded pages |
 //! | [`wire`] | the only JSON: one file or folder per dialect, bytes to typed requests and back |
-//! | [`auth`], [`conn`], [`systemd`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets; what a service manager gives and is told |
+//! | [`auth`], [`conn`], [`systemd`] | who may come in; one socket, plain or TLS: outbox, flusher, reader, budgets; what a service manager gives (sockets, an interval, the journal) and is told (ready, status, alive) |
 //! | [`hub`], [`gpio`], [`telemetry`], [`store`], [`run`], [`docker`], [`mdns`] | the workshops: events to subscribers, lines, readings, what outlives the process, commands, containers, who else is on the network |
 //! | [`alerts`], [`collect`], [`nodes`] | thresholds and what is watched without one; a machine's whole sample; clusters and the machines in them |
 //! | [`fleet`] | servers and their agents, as the hub knows them |
@@ -23,7 +22,7 @@
 //! | [`dispatch`] | request → action → answer: the one place where errors become what the wire says |
 //! | [`session`], [`http`] | one visitor on a WebSocket, one file per dialect's conversation; the tiny_http side, routes and error bodies per system |
 //! | [`front`], [`agent`], [`logging`], [`cli`] | the public port: accept, caps, head, Host and Origin, relay to `http`; this device, connected to a hub; stderr, and warnings as events; the command line as typed |
-//! | [`client`], [`daemon`] | the other commands; the only file that sees every room: wiring, signals, shutdown order |
+//! | [`client`], [`daemon`] | the other commands, `doctor` among them; the only room that sees every other: wiring, signals, reload, shutdown order |
 //!
 //! # A frame's walk
 //!
@@ -45,6 +44,7 @@
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
 //! | `http-fleet-<n>` | requests about the fleet, which may wait for the store | 4 |
 //! | `http-later` | answers that no handler waits for: orders' ends | 1 |
+//! | `http-probe` | tiny_http, whether it is alive | 1, when an answer did not come |
 //! | `http-large` | its visitor, who reads slowly | one per answer beyond 64 KiB, at most 16 |
 //! | `fleet` | an order's end of time, an agent's silence | 1 |
 //! | `own-server` | its next sample, requests to this device by way of the hub | 1, where the hub is its own server |
@@ -56,6 +56,7 @@
 //! | `alerts` | an agent that is offline for too long, alerts to write down | 1 |
 //! | `alerts-web`, `alerts-cmd` | alerts to post, and to run a command for; their answers | 1 each, where configured |
 //! | `run` | commands to run, and what those print | 2, where commands are allowed |
+//! | `containers` | the engine's list of containers, for samples | 1, where samples are taken and containers allowed |
 //! | `orders` | orders about containers; refusals to write down | 1 |
 //! | `nodes` | what was seen of other machines and of agents | 1 |
 //! | `mdns`, and the library's own | the network's announcements; this machine's addresses, once a minute | 1 each, where it announces or looks for machines |
@@ -90,6 +91,13 @@
 //!   back a single line. Inputs of the configuration have a request each, for the kernel's largest edge buffer.
 //! - A session gives its stack's unused pages back after the handshake and when it has been idle: with them an
 //!   idle connection costs 28 KiB, without them 18.
+//! - The service manager's watchdog is fed by a thread that asks the others through what they wait at, not by a timer of
+//!   its own: a timer goes on when they hang. The store, which waits for the card, has ten intervals, and outputs' levels
+//!   are written by a thread of their own: a worn card should neither end the daemon nor keep a lease's end waiting.
+//! - A reload is all or nothing for the file and line by line for the pins: a bad file changes nothing, and a line that is
+//!   in use in a way that would have to change keeps what it had, with a warning that names it.
+//! - Each feature that can be left out has a file with the same functions in its place, so that nobody else asks what is
+//!   built in; a configuration that wants it is refused with its name.
 #![deny(unsafe_code)]
 // Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]

@@ -210,6 +210,7 @@ fn clients_show_the_key_from_a_file_or_the_environment() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn check_config_says_what_it_comes_to_and_starts_nothing() {
     let dir = TempDir::new();
     let good = dir.file("good.toml", "listen = [\"127.0.0.1:4000\", \"[::1]:4001\"]\n[gpio]\nbackend = \"sim\"\n");
@@ -307,6 +308,7 @@ fn a_configuration_that_cannot_be_is_refused_with_file_line_and_key() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn serve_refuses_what_it_cannot_do_with_exit_code_2_and_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -330,6 +332,7 @@ fn serve_refuses_what_it_cannot_do_with_exit_code_2_and_one_line() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn picloud_s_environment_is_understood() {
     let environment = |variables: &[(&str, &str)], flags: &[&str]| {
         let mut command = pinwire();

@@ -39,6 +39,10 @@ fn nothing_written_means_the_defaults() {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(feature = "tls", feature = "mdns", feature = "commands", feature = "docker", feature = "agent")),
+    ignore = "needs the features tls, mdns, commands, docker, agent"
+)]
 fn every_key_of_a_file_arrives() {
     let config = good(
         r#"
@@ -128,6 +132,7 @@ fn every_key_of_a_file_arrives() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn a_flag_beats_the_environment_which_beats_the_file() {
     let dir = Dir::new();
     let (flag_key, file_key) = (dir.file("flag", "from-flag\n"), dir.file("file", "from-file"));
@@ -315,6 +320,7 @@ fn an_api_key_written_into_the_configuration_is_not_repeated() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn tls_needs_both_files_whoever_names_them() {
     let env = |vars: &[(&str, &str)]| load_with(Flags::default(), vars);
     let (on, cert, key) = (("USE_TLS", "false"), ("CERT_FILE", "c"), ("KEY_FILE", "k"));

@@ -259,6 +259,7 @@ fn a_webhook_gets_every_change_and_is_asked_again_where_that_may_help() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn a_webhook_over_tls_has_to_be_trusted() {
     use rustls::pki_types::PrivateKeyDer;
     use rustls::pki_types::pem::PemObject;

@@ -4,7 +4,6 @@ mod common;
 #[path = "config/support.rs"]
 mod support;
 
-use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ struct Machine(Runner);
 impl Machine {
     fn new(config: &str) -> Machine {
         let config = good(config);
-        Machine(Runner::start(&config.commands, Path::new(env!("CARGO_BIN_EXE_pinwire"))).expect("starts"))
+        Machine(Runner::start(&config.commands, &common::program()).expect("starts"))
     }
 
     fn run(&self, command: &str) -> Run {

@@ -54,7 +54,7 @@ fn inside_the_namespaces() {
     let pc = Machine::new(&dir, "pc", "10.98.2", "02:00:00:00:00:01");
 
     // The announcement, as another machine sees it.
-    let mut hub = hub(Command::new(env!("CARGO_BIN_EXE_pinwire")), "0.0.0.0:0");
+    let mut hub = hub(Command::new(common::program()), "0.0.0.0:0");
     let mut events = Ws::connect(hub.addr, "/ws?types=node.*", &[]).expect("a socket");
     assert_eq!(
         (events.json()["type"].as_str(), events.json()["data"]["status"].as_str()),
@@ -88,7 +88,7 @@ fn inside_the_namespaces() {
 
     // Another daemon of the same name gives way, and is found for what it is: the Pi.
     let mut there = Command::new("ip");
-    there.args(["netns", "exec", "pi", env!("CARGO_BIN_EXE_pinwire")]);
+    there.args(["netns", "exec", "pi"]).arg(common::program());
     let mut twin = self::hub(there, "10.98.1.2:0");
     twin.wait_for_log("this one is 'hub (2)._pinwire._tcp.local.' now");
     browse.wait_for(|line| line.starts_with("=;v-pi;IPv4;hub\\032\\0402\\041;_pinwire._tcp;local;"));

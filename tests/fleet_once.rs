@@ -1,5 +1,6 @@
 //! Orders as a machine takes them: each once, also across a restart, and written down before and after.
 
+mod common;
 #[path = "config/support.rs"]
 mod support;
 
@@ -40,8 +41,8 @@ impl Desk {
         let config = good(config);
         let store = Arc::new(Store::start(Some(dir)).expect("a store"));
         let docker = Arc::new(Docker::new(&config.docker));
-        let program = Path::new(env!("CARGO_BIN_EXE_pinwire"));
-        let orders = Orders::start(&config.commands, docker, Arc::clone(&store), program).expect("starts");
+        let program = common::program();
+        let orders = Orders::start(&config.commands, docker, Arc::clone(&store), &program).expect("starts");
         Desk { orders, store }
     }
 

@@ -45,6 +45,7 @@ fn servers_are_made_changed_listed_and_removed() {
     let names: Vec<Value> = hub.get("/servers").as_array().expect("a list").iter().map(|s| s["name"].clone()).collect();
     assert_eq!(names, [json!("loft"), json!("second")]);
     assert_eq!(hub.get("/servers?skip=1&limit=5").as_array().map(Vec::len), Some(1));
+    assert_eq!(hub.get("/servers?skip=4294967296"), json!([]), "also where addresses have 32 bits");
     let health = hub.rest("POST", &format!("/servers/{id}/health"), &Value::Null).json();
     assert_eq!(health, json!({"status": "healthy", "message": "no agent has ever connected; no alert is open"}));
     let removed = hub.rest("DELETE", &format!("/servers/{id}"), &Value::Null);

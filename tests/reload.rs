@@ -64,8 +64,10 @@ fn a_reload_knows_every_key_and_the_sample_says_which_change_live() {
         said.extend(keys.split(", ").map(|key| format!("{above}{key}")));
     }
     assert_eq!(said, live, "systemd/pinwire.toml and src/config/settings/list.rs");
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
-    let Some((_, table)) = readme.split_once("<!-- reload: live keys -->\n") else { return };
+    let reference =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/service.md")).expect("docs/service.md");
+    let (_, table) = reference.split_once("<!-- reload: live keys -->\n").expect("docs/service.md has the table");
+    let mut sections = BTreeSet::new();
     for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
         let mut quoted = row.split('`').skip(1).step_by(2);
         let (section, told): (_, BTreeSet<String>) = match row.starts_with("| (top) ") {
@@ -81,8 +83,14 @@ fn a_reload_knows_every_key_and_the_sample_says_which_change_live() {
         let live: BTreeSet<String> = live.iter().filter(is_of).cloned().collect();
         // Of a line's keys the table says which one needs a restart.
         let but = |key: &str| keys.iter().any(|(known, when)| known == key && *when == When::Restart);
-        assert!(told == live || section.contains("NAME") && told.iter().all(|key| but(key)), "README: {row}");
+        assert!(told == live || section.contains("NAME") && told.iter().all(|key| but(key)), "docs/service.md: {row}");
+        sections.insert(section.trim_end_matches('.').to_owned());
     }
+    let section = |key: &String| key.rsplit_once('.').map_or(String::new(), |(above, _)| above.to_owned());
+    // Of templates the row of [commands] tells.
+    let mut expected: BTreeSet<String> = live.iter().map(section).collect();
+    expected.remove("commands.templates.NAME");
+    assert_eq!(sections, expected, "docs/service.md's sections and src/config/settings/list.rs");
 }
 
 /// The keys of a section; none where it is a key by itself.

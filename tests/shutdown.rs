@@ -163,6 +163,7 @@ fn sigint_is_the_same() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
 fn sigterm_under_load_over_tls_is_the_same() {
     if !tls::has_openssl() {
         return;

@@ -284,6 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(feature = "tls"), ignore = "needs the feature tls")]
     fn a_url_is_taken_apart_with_its_prefix() {
         let dial = |url: &str| Dial::new(url, &Trust::System, Duration::from_secs(1));
         for (url, peer, prefix, secure) in [

@@ -51,9 +51,15 @@ impl Drop for TempDir {
     }
 }
 
+/// The program under test: what cargo has built, or the one in `PINWIRE_BIN`, which may be another machine's (see
+/// cross/suite).
+pub fn program() -> PathBuf {
+    std::env::var_os("PINWIRE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_pinwire").into(), PathBuf::from)
+}
+
 /// The program under test, with none of the caller's environment that it would listen to.
 pub fn pinwire() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pinwire"));
+    let mut command = Command::new(program());
     for name in ["PORT", "API_KEY", "USE_TLS", "KEY_FILE", "CERT_FILE", "ENABLE_INFO_SOCKET", "PINWIRE_API_KEY"] {
         command.env_remove(name);
     }

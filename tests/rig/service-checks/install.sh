@@ -4,18 +4,7 @@
 if [ -e /rig/pinwire.deb ]; then
     check "the package installs" dpkg --install /rig/pinwire.deb
 else
-    # What the package does, for a bare binary.
-    set -e
-    install -m755 /rig/pinwire /usr/bin/pinwire
-    install -D -m644 -t /usr/lib/systemd/system /rig/systemd/*.service /rig/systemd/*.socket
-    install -D -m644 -t /usr/lib/sysusers.d /rig/systemd/sysusers.d/*
-    install -D -m644 -t /usr/lib/tmpfiles.d /rig/systemd/tmpfiles.d/*
-    install -D -m644 -t /usr/lib/udev/rules.d /rig/systemd/udev/*
-    mkdir -p /etc/pinwire && /rig/packaging/config serve >"$CONFIG"
-    systemd-sysusers && systemd-tmpfiles --create pinwire.conf
-    udevadm control --reload && udevadm trigger --subsystem-match=gpio --settle
-    systemctl daemon-reload && systemctl enable --quiet --now pinwire
-    set +e
+    check "it installs without a package" /rig/install.sh --prefix /usr /rig/pinwire
 fi
 
 same "it has a user of its own, who reaches pins and firmware" "gpio pinwire video " "$(id -Gn pinwire | tr ' ' '\n' | sort | tr '\n' ' ')"

@@ -49,13 +49,14 @@ same() {
 
 # within SECONDS COMMAND…: until it succeeds. The clock is that of the guest, which may be virtual.
 within() {
-    local until=$((EPOCHSECONDS + $1)) pause=0.1
+    local until=$((EPOCHSECONDS + $1)) pause=0.1 looked=0
     shift
     until "$@" >/dev/null 2>&1; do
         if [ "$EPOCHSECONDS" -ge "$until" ]; then return 1; fi
         # Looking is what costs in here, not waiting.
         sleep "$pause"
-        pause=0.5
+        looked=$((looked + 1))
+        if [ "$looked" -ge 10 ]; then pause=2; else pause=0.5; fi
     done
 }
 # In thousandths, for what is told.
@@ -68,8 +69,12 @@ active() { [ "$(about "${1:-pinwire}" ActiveState)" = active ]; }
 failed() { [ "$(about "${1:-pinwire}" ActiveState)" = failed ]; }
 down() { [[ "$(about "${1:-pinwire}" ActiveState)" =~ ^(inactive|failed)$ ]]; }
 restarts() { about pinwire NRestarts; }
-# Another life than the one with this process.
-reborn() { active "${2:-pinwire}" && [ "$(main_pid "${2:-pinwire}")" != "$1" ]; }
+# Another life than the one with this process. Asked at once, because a process may end between two questions.
+reborn() {
+    local found
+    found=$(systemctl show --property=ActiveState,MainPID "${2:-pinwire}")
+    [[ "$found" == *ActiveState=active* && "$found" != *MainPID=0* && ! "$found"$'\n' == *"MainPID=$1"$'\n'* ]]
+}
 
 # said PATTERN [OPTION…]: the daemon's journal of this boot has it.
 said() {

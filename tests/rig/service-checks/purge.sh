@@ -4,7 +4,7 @@
 if [ ! -e /rig/pinwire.deb ]; then
     echo "# no package here: nothing to remove"
 else
-    systemctl start pinwire
+    fresh
     forget_lines
     check "a removal" dpkg --remove pinwire
     refused "ends the daemon" pgrep -x pinwire

@@ -4,11 +4,12 @@
 if [ ! -e /rig/pinwire.deb ]; then
     echo "# no package here: nothing to upgrade"
 else
+    fresh
     key=$(cat "$KEY") pid=$(main_pid) kept=$(sha256sum <"$CONFIG")
     dpkg-deb --raw-extract /rig/pinwire.deb /tmp/newer
     version=$(dpkg-query --show --showformat='${Version}' pinwire)
     sed -i "s/^Version: .*/Version: $version+newer/" /tmp/newer/DEBIAN/control
-    dpkg-deb --root-owner-group --build /tmp/newer /tmp/newer.deb >/dev/null
+    dpkg-deb -Zgzip -z1 --root-owner-group --build /tmp/newer /tmp/newer.deb >/dev/null
     forget_lines
     check "an upgrade" dpkg --install /tmp/newer.deb
     same "is one" "$version+newer" "$(dpkg-query --show --showformat='${Version}' pinwire)"

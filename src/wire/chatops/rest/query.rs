@@ -65,7 +65,8 @@ impl Query<'_> {
     pub fn page(self) -> Result<Page, Invalid> {
         let skip = self.whole("skip", 0, MAX_SKIP)?.unwrap_or(0);
         let limit = self.whole("limit", 1, MAX_PAGE)?.unwrap_or(100);
-        Ok(Page { skip: skip as usize, limit: limit as usize })
+        // Where addresses have 32 bits nothing has more than they count, and cutting bits off would begin at the start.
+        Ok(Page { skip: usize::try_from(skip).unwrap_or(usize::MAX), limit: limit as usize })
     }
 
     pub fn logs(self) -> Result<LogQuery, Invalid> {

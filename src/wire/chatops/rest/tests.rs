@@ -208,6 +208,8 @@ fn faults_are_all_named_and_no_password_comes_back() {
 #[test]
 fn queries_have_defaults_and_limits() {
     assert_eq!(Query("").page(), Ok(Page { skip: 0, limit: 100 }));
+    let far = Query("skip=4294967296").page().expect("valid");
+    assert!(far.skip >= u32::MAX as usize, "{far:?}, also where addresses have 32 bits");
     let logs = Query("level=INFO&limit=5&component=a%20b").logs().expect("valid");
     assert_eq!((logs.limit, logs.level, logs.component.as_deref()), (5, Some(LogLevel::Info), Some("a b")));
     let history = Query("start=1970-01-01T00:00:00Z&end_time=1970-01-01T02:00:00+02:00").history().expect("valid");
