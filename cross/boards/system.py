@@ -4,7 +4,8 @@
 Boots an emulated board from an SD card's IMAGE with systemd, the FILEs (a package, or what install.sh needs) in the home
 directory of the user `pi`, and runs there, as that user, every line of the README's `sh` blocks below HEADING. Then the
 service must run, a client on this machine must switch a pin with the key that the README says where to find, a killed
-daemon must come back, and a stop must end it well. Lines with scp or ssh are how one gets onto a board; here the files are there already.
+daemon must come back, and a stop must end it well. Lines that build, and those with scp or ssh, are how one gets onto a
+board: here the files are there already.
 """
 import json
 import os
