@@ -173,6 +173,10 @@ impl Reload<'_> {
             log::info!("{}: gone from the configuration; to its safe state, and let go", self.inner.resource(pin));
             let changes = self.state.make_safe(&[pin], self.now);
             self.inner.post(self.state, &changes, self.now);
+            // Never let go of what is not safe: nobody would try again.
+            if !self.state.is_safe(pin) {
+                return Err("it could not be driven to its safe state; or reload again".into());
+            }
             self.state.hardware.let_go(line);
         }
         self.state.end_on(&[pin]);
