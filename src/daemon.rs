@@ -72,7 +72,7 @@ pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, Confi
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let mut daemon = Daemon::start(config, given)?;
+    let mut daemon = worker::guarded("main", || Daemon::start(config, given))?;
     let notify = Arc::clone(&daemon.notify);
     // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
@@ -80,12 +80,14 @@ pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, Confi
             SIGHUP => {
                 // Until it is dropped, the service manager knows.
                 let _reloading = notify.reloading();
-                daemon.reload(load);
+                worker::guarded("main", || daemon.reload(load));
             }
             _ => break,
         }
     }
-    daemon.shut_down();
+    // The lines outlive a crash on the way.
+    let _desk = Arc::clone(&daemon.desk);
+    worker::guarded("main", || daemon.shut_down());
     Ok(())
 }
 

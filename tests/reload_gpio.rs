@@ -203,3 +203,21 @@ fn what_on_means_changes_for_inputs_and_never_for_what_is_driven() {
     assert_eq!((&bench.line("lamp")["state"], &bench.line("lamp")["activeLow"]), (&json!(1.0), &json!(false)));
     assert_eq!(bench.told().len(), 1, "the door's");
 }
+
+#[test]
+fn a_crash_in_a_reload_makes_the_outputs_safe_and_is_told() {
+    let lamp = |edges: u8| {
+        let lamp = "pins.lamp = { pin = 17, mode = \"output\", initial = \"high\" }";
+        file(&format!("edge_events = {edges}\n{lamp}\n"))
+    };
+    let mut daemon = Daemon::with_config(&lamp(5), &["--debug-actions"]);
+    let answer = daemon.ws("/").ask(r#"{"action": "DEBUG_PANIC", "params": {"thread": "reload"}}"#);
+    assert_eq!(answer["success"], true, "{answer}");
+    rewrite(&daemon, &lamp(6));
+    daemon.signal("HUP");
+    assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.log());
+    let log = daemon.log();
+    for told in ["1 output went to the safe state: a thread has crashed", "thread main crashed", "src/gpio/reload.rs"] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+}
