@@ -3,8 +3,9 @@
 
 Boots an emulated board from an SD card's IMAGE with systemd, the FILEs (a package, or what install.sh needs) in the home
 directory of the user `pi`, and runs there, as that user, every line of the README's `sh` blocks below HEADING. Then the
-service must run, a client on this machine must switch a pin with the key that the README says where to find, and a
-stop must drive the safe state. Lines with scp or ssh are how one gets onto a board; here the files are there already.
+service must run, a client on this machine must switch a pin with the key that the README says where to find, a killed
+daemon must come back, and a stop must end it well. Lines that build, and those with scp or ssh, are how one gets onto a
+board: here the files are there already.
 """
 import json
 import os
@@ -26,27 +27,39 @@ ELSEWHERE = {"scp", "ssh", "cargo", "cross/build", "packaging/deb"}
 
 
 def lines_below(readme, heading):
-    """The commands of the `sh` blocks below this heading, up to the next one of its level."""
-    text = pathlib.Path(readme).read_text(encoding="utf-8")
-    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^\1 |^#{{1,2}} |\Z)", text, re.M | re.S)
-    if not found:
+    """The commands of the `sh` blocks below the heading that begins so, up to the next one of its level."""
+    level, fence, lines = None, None, []
+    for line in pathlib.Path(readme).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            fence = None if fence else line
+        elif fence is None and (found := re.match(r"(#+) (.*)", line)):
+            if level is None and found[2].startswith(heading):
+                level = len(found[1])
+            elif level and len(found[1]) <= level:
+                break
+        elif level and fence == "```sh":
+            command = line.split("  #")[0].strip()
+            if command and not command.startswith("#"):
+                lines.append(command)
+    if level is None:
         raise Failed(f"{readme} has no heading '{heading}'")
-    blocks = re.findall(r"^```sh\n(.*?)^```", found[2], re.M | re.S)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
+    return lines
 
 
 def follow(machine, lines):
     done = 0
+    architecture = machine.run("dpkg --print-architecture")
     for line in lines:
+        # The README names one of its packages; which one a board needs, it says beside.
+        line = line.replace("_armhf.deb", f"_{architecture}.deb")
         if shlex.split(line)[0] in ELSEWHERE:
             say(f"  (on one's own machine) {line}")
             continue
         begun = time.monotonic()
-        output, status = machine.shell(f"cd /home/pi && runuser -u pi -- sh -c {shlex.quote(line)}", LINE_LIMIT)
+        output, status = machine.shell(f"cd /home/pi && SUDO_EDITOR=true runuser -u pi -- sh -c {shlex.quote(line)}", LINE_LIMIT)
         say(f"  $ {line}   [{time.monotonic() - begun:.1f} s]")
         for told in output.splitlines():
-            say(f"    {told}")
+            say(f"    {re.sub('pw_[0-9a-f]+[.][^ ]+', 'pw_…', told)}")
         expect(f"status 0 of: {line}", status == 0)
         done += 1
     expect("the README has something to do below that heading", done > 0)
