@@ -104,6 +104,7 @@ fn a_manager_that_is_not_there_or_has_a_strange_name_does_not_keep_it_from_servi
 const JOURNALCTL: &str = "#!/bin/sh\nls -l /proc/$$/fd > \"$0.fds\"\nenv > \"$0.env\"\nexec sleep 1000\n";
 
 #[test]
+#[cfg_attr(not(all(feature = "hub", feature = "agent")), ignore = "needs the features hub, agent")]
 fn an_agent_is_ready_when_its_parts_run_and_its_status_says_how_the_hub_is() {
     let manager = Manager::new();
     let hub = fleet::Hub::start("");
