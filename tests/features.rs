@@ -9,10 +9,10 @@ use common::{Daemon, TempDir, pinwire, run};
 const NEEDED: [(&str, bool, &str, &str); 13] = [
     ("hub", cfg!(feature = "hub"), "hub = { own_server = true }", "hub.own_server"),
     ("hub", cfg!(feature = "hub"), "auth = { open_registration = true }", "auth.open_registration"),
-    ("hub", cfg!(feature = "hub"), "auth = { mode = \"key\", first_key_file = \"f\" }", "auth.mode"),
+    ("hub", cfg!(feature = "hub"), "auth = { mode = \"key\" }", "auth.mode"),
     ("hub", cfg!(feature = "hub"), "auth = { first_key_file = \"f\" }", "auth.first_key_file"),
     ("hub", cfg!(feature = "hub"), "alerts = { webhook = \"http://pi/\" }", "alerts.webhook"),
-    ("hub", cfg!(feature = "hub"), "alerts = { command = [\"true\"] }", "alerts.command"),
+    ("hub", cfg!(feature = "hub"), "alerts = { command = [\"/bin/true\"] }", "alerts.command"),
     ("tls", cfg!(feature = "tls"), "tls = { cert = \"c\", key = \"k\" }", "tls.cert"),
     ("tls", cfg!(feature = "tls"), "alerts = { webhook = \"https://pi/\" }", "alerts.webhook"),
     ("mdns", cfg!(feature = "mdns"), "mdns = { announce = true }", "mdns.announce"),

@@ -51,6 +51,11 @@ impl Bench {
         self.done("READ_LINES", json!({"pins": [name]}))[name].clone()
     }
 
+    /// Waits for an event of this line; who changed it has its answer first.
+    fn hears_of(&mut self, name: &str) {
+        self.events.until(|event| event["resource"] == name);
+    }
+
     /// Events since the last call, as "name level".
     fn told(&mut self) -> Vec<String> {
         self.events.0.send(tungstenite::Message::Ping("end".into())).expect("sent");
@@ -116,7 +121,7 @@ fn what_is_said_of_a_line_holds_at_once_and_moves_nothing() {
     let lamp = |more: &str| format!("pins.lamp = {{ pin = 17, mode = \"output\"{more} }}\n");
     let mut bench = Bench::new(&lamp(""));
     assert_eq!(bench.drive("lamp", 1)["success"], true);
-    bench.told();
+    bench.hears_of("lamp");
     bench.reload(&lamp(", safe = \"high\", on_disconnect = \"safe after 1ms\", min_off = \"1h\""));
     assert_eq!(bench.line("lamp")["safe"], "high");
     assert!(bench.told().is_empty());
