@@ -51,6 +51,11 @@ impl Drop for TempDir {
     }
 }
 
+/// How much longer than on a machine of its own things may take: `PINWIRE_SLOW`, for the emulator of another CPU.
+pub fn slow() -> u32 {
+    std::env::var("PINWIRE_SLOW").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
 /// The program under test: what cargo has built, or the one in `PINWIRE_BIN`, which may be another machine's (see
 /// cross/suite).
 pub fn program() -> PathBuf {
