@@ -2,6 +2,7 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod in_use;
 mod reload;
 
 use std::fs::File;
@@ -274,6 +275,7 @@ impl Daemon {
             desk.gpio.seal("the start failed");
             StartError::new(error)
         };
+        in_use::leave_word(config);
         desk.gpio.start().map_err(not_started)?;
         let listeners = open(sockets, &door, agent.as_ref()).map_err(not_started)?;
         let own = own_server(config, &fleet, &nodes, |server| OwnServerRooms {
