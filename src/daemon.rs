@@ -2,6 +2,7 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod in_use;
 mod reload;
 
 use std::fs::File;
@@ -72,7 +73,7 @@ pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, Confi
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again)).map_err(StartError::new)?;
         signal_hook::flag::register(signal, Arc::clone(&again)).map_err(StartError::new)?;
     }
-    let mut daemon = Daemon::start(config, given)?;
+    let mut daemon = worker::guarded("main", || Daemon::start(config, given))?;
     let notify = Arc::clone(&daemon.notify);
     // One after the other on this thread: a reload is over before the next one or the shutdown begins.
     for signal in signals.forever() {
@@ -80,12 +81,14 @@ pub fn run(config: Config, given: Given, load: &dyn Fn() -> Result<Config, Confi
             SIGHUP => {
                 // Until it is dropped, the service manager knows.
                 let _reloading = notify.reloading();
-                daemon.reload(load);
+                worker::guarded("main", || daemon.reload(load));
             }
             _ => break,
         }
     }
-    daemon.shut_down();
+    // The lines outlive a crash on the way.
+    let _desk = Arc::clone(&daemon.desk);
+    worker::guarded("main", || daemon.shut_down());
     Ok(())
 }
 
@@ -267,9 +270,13 @@ impl Daemon {
         let safe = Arc::downgrade(&desk);
         worker::on_crash(move || safe.upgrade().is_none_or(|desk| desk.gpio.make_safe("a thread has crashed")));
         // The lines are taken last: whatever could not be had by now has ended the start.
-        desk.gpio.start().map_err(StartError::new)?;
-        let opened = open(sockets, &door, agent.as_ref()).inspect_err(|_| desk.gpio.seal("the start failed"));
-        let listeners = opened.map_err(StartError::new)?;
+        let not_started = |error: std::io::Error| {
+            desk.gpio.seal("the start failed");
+            StartError::new(error)
+        };
+        in_use::leave_word(config);
+        desk.gpio.start().map_err(not_started)?;
+        let listeners = open(sockets, &door, agent.as_ref()).map_err(not_started)?;
         let own = own_server(config, &fleet, &nodes, |server| OwnServerRooms {
             fleet: Arc::clone(&fleet),
             desk: Arc::clone(&desk),
@@ -282,7 +289,7 @@ impl Daemon {
         let mdns = on_network(config, &listeners, &nodes);
         let asked = [hub.asked(), store.asked()].into_iter().chain(desk.gpio.asked());
         let asked = asked.chain(listeners.iter().map(Listener::asked)).collect();
-        notify.start(watchdog, asked).map_err(StartError::new)?;
+        notify.start(watchdog, asked).map_err(not_started)?;
         let health = Arc::clone(&notify);
         store.on_health(move |news| {
             health.tell(Fact::Store, || match news {

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             Ok(config) => exit(client::check(&config), BAD_USAGE),
             Err(error) => exit(Err(error), BAD_USAGE),
         },
-        Command::Safe(args) => match config::load_lines(&(&args.lines).into()) {
+        Command::Safe(args) => match config::load_safe(&(&args.lines).into(), &|name| std::env::var(name).ok()) {
             Ok(config) => exit(daemon::safe(&config), FAILED),
             Err(error) => exit(Err(error), BAD_USAGE),
         },

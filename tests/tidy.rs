@@ -53,7 +53,7 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("http", "telemetry", "through dispatch"),
 ];
 
-/// Files outside `wire` and `config/raw` that may use serde all the same, and why.
+/// Files outside `wire` that may use serde all the same, and why.
 const JSON_ALLOWED: &[(&str, &str)] = &[
     ("src/client/", "a client of the daemon: it reads answers as anybody's client does"),
     ("src/http/fleet.rs", "/health and the banner: fixed objects that are nobody's protocol"),
@@ -107,10 +107,10 @@ fn the_table_of_rooms_and_the_sources_agree() {
 }
 
 #[test]
-fn only_wire_and_the_raw_configuration_serialise() {
+fn only_wire_serialises() {
     let mut wrong = Vec::new();
     for file in sources("src") {
-        let home = file.name.starts_with("src/wire/") || file.name.starts_with("src/config/raw/");
+        let home = file.name.starts_with("src/wire/");
         for (line, text) in file.program_lines() {
             let derives = text.contains("derive(") && (has_word(text, "Serialize") || has_word(text, "Deserialize"));
             let uses = has_word(text, "serde") || has_word(text, "serde_json");

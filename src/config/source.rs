@@ -72,7 +72,9 @@ impl Source {
             let message = format!("not valid TOML ({}), note that texts stand in quotes", why.message());
             return Err(source.refuse(why.span(), message));
         }
-        let file = toml::from_str(&text).map_err(|why| source.refuse(why.span(), in_our_words(why.message())))?;
+        let mut file = raw::File::default();
+        raw::fill(&mut file, table.get_ref(), table.span())
+            .map_err(|why| source.refuse(Some(why.span), why.message))?;
         Ok((file, source))
     }
 
@@ -94,7 +96,7 @@ impl Source {
         self.keys.iter().any(|key| key.path == path)
     }
 
-    /// Puts its place before the TOML reader's complaint.
+    /// Puts its place before a complaint about the text or a value.
     fn refuse(&self, span: Option<Range<usize>>, message: String) -> ConfigError {
         let span = span.unwrap_or_default();
         let line = line_at(self.text.as_bytes(), span.start);
@@ -128,19 +130,6 @@ pub(super) fn dotted(above: &str, name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let name = if bare { name.to_owned() } else { format!("{name:?}") };
     if above.is_empty() { name } else { format!("{above}.{name}") }
-}
-
-/// The reader's words are serde's; the author of a file writes keys, values and arrays.
-fn in_our_words(message: &str) -> String {
-    let words = [
-        ("unknown field", "unknown key"),
-        ("missing field", "missing key"),
-        ("duplicate field", "duplicate key"),
-        ("unknown variant", "unknown value"),
-        ("wanted string or table", "wrong kind of value, write a word in quotes"),
-        ("a sequence", "an array such as [\"...\"]"),
-    ];
-    words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 /// Somebody may have written the API key itself below `[auth]`; the value must not reach a log.

@@ -88,6 +88,7 @@ impl Daemon {
         if is_wanted("gpio") {
             kept = self.desk.gpio.reload(&fresh.gpio);
             self.config.gpio = self.desk.gpio.config();
+            super::in_use::leave_word(&self.config);
         }
         tell(&wanted, &self.config.changes(&fresh), &kept);
     }

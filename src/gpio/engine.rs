@@ -131,6 +131,13 @@ impl State {
         self.with_ended(changes, &modulated)
     }
 
+    /// Whether a line is in its safe state, or is none that we drive.
+    pub fn is_safe(&self, pin: Pin) -> bool {
+        let held = self.outputs.held(pin).filter(|_| self.outputs.is_driven(pin));
+        let held = held.zip(self.outputs.safe_hold(pin)).is_none_or(|(held, safe)| held.role == safe.role);
+        held && self.pwm.read(pin).is_none() && self.hardware.is_safe(self.outputs.config(pin))
+    }
+
     /// Those of the lines that carry a signal made by software.
     pub fn modulated(&self, pins: &[Pin]) -> Vec<Pin> {
         pins.iter().copied().filter(|pin| self.pwm.read(*pin).is_some()).collect()

@@ -119,6 +119,8 @@ struct Inner {
     bell: OnceLock<Bell>,
     /// A failure test wants `gpio-out` to crash.
     crash: AtomicBool,
+    /// The same of the next reload.
+    crash_reload: AtomicBool,
 }
 
 impl Gpio {
@@ -158,6 +160,7 @@ impl Gpio {
             writer: persist::Writer::default(),
             bell: OnceLock::new(),
             crash: AtomicBool::new(false),
+            crash_reload: AtomicBool::new(false),
         });
         let chip = Arc::downgrade(&inner);
         inner.input.on_chip(move |present| {
@@ -315,8 +318,8 @@ impl Gpio {
         done
     }
 
-    /// Makes a thread of this room crash, for failure tests: `gpio-out` at once, `gpio-in` at its next edge. Says
-    /// whether there is one with this name.
+    /// Makes a thread of this room crash, for failure tests: `gpio-out` at once, `gpio-in` at its next edge, and who
+    /// comes with the next reload. Says whether there is one with this name.
     pub fn debug_panic(&self, thread: &str) -> bool {
         match thread {
             "gpio-out" => {
@@ -326,6 +329,10 @@ impl Gpio {
             }
             "gpio-in" => {
                 self.inner.input.debug_panic();
+                true
+            }
+            "reload" => {
+                self.inner.crash_reload.store(true, Ordering::Release);
                 true
             }
             _ => false,

@@ -9,6 +9,7 @@
 //! changed; then those that are new are taken as at a start. Lines that are not concerned are not touched.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -44,6 +45,7 @@ impl Gpio {
         let mut guard = inner.lock();
         let state = &mut *guard;
         let old = inner.config();
+        assert!(!inner.crash_reload.swap(false, Ordering::AcqRel), "as asked by DEBUG_PANIC");
         if state.sealed {
             log::warn!("the lines are safe for good: nothing is changed about them any more");
             return Vec::new();
@@ -173,6 +175,10 @@ impl Reload<'_> {
             log::info!("{}: gone from the configuration; to its safe state, and let go", self.inner.resource(pin));
             let changes = self.state.make_safe(&[pin], self.now);
             self.inner.post(self.state, &changes, self.now);
+            // Never let go of what is not safe: nobody would try again.
+            if !self.state.is_safe(pin) {
+                return Err("it could not be driven to its safe state; or reload again".into());
+            }
             self.state.hardware.let_go(line);
         }
         self.state.end_on(&[pin]);

@@ -130,6 +130,12 @@ impl HardwarePwm {
         changes
     }
 
+    /// Whether this line's signal is what its safe state is, or there is none.
+    pub fn is_safe(&self, line: &Line) -> bool {
+        let signal = self.running.get(&line.pin).map(|running| running.pwm.duty);
+        signal.zip(safe_duty(line)).is_none_or(|(duty, safe)| duty == safe)
+    }
+
     /// Drives those of the lines whose signals a block makes to their safe states, also where another process has left
     /// them behind, and lets them go. Of lines that share a channel it is the first one's.
     pub fn drive_safe(&self, lines: &[&Line]) -> Vec<(Pin, Result<(), String>)> {

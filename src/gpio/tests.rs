@@ -157,3 +157,4 @@ fn concurrent_writers_leave_a_gapless_alternation_of_levels() {
 }
 
 mod outputs;
+mod reload;

@@ -43,10 +43,7 @@ impl Worker {
         let (alive, done) = bounded::<()>(0);
         let handle = Builder::new().name(name.into()).stack_size(WORKSHOP_STACK).spawn(move || {
             let _alive = alive;
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-                log::error!("thread {name} crashed: {}; the daemon ends", panic_text(&*panic));
-                die();
-            }
+            guarded(name, body);
         })?;
         Ok(Worker { name, done, handle })
     }
@@ -61,6 +58,15 @@ impl Worker {
             log::warn!("thread {} ended by a crash", self.name);
         }
     }
+}
+
+/// Runs what only this thread does, the main one, too: a crash in it ends the daemon, and what is to be done then is
+/// asked for again when the locks it held are free.
+pub fn guarded<T>(name: &str, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        log::error!("thread {name} crashed: {}; the daemon ends", panic_text(&*panic));
+        die()
+    })
 }
 
 /// What is done when any thread has crashed, before anything else; see [`on_crash`].

@@ -8,6 +8,8 @@ pub enum Victim {
     GpioIn,
     GpioOut,
     Hub,
+    /// The main thread, in the next reload and with the lines locked.
+    Reload,
     Store,
 }
 
@@ -18,13 +20,14 @@ impl Victim {
             Victim::GpioIn => "gpio-in",
             Victim::GpioOut => "gpio-out",
             Victim::Hub => "hub",
+            Victim::Reload => "reload",
             Victim::Store => "store",
         }
     }
 
     /// One that can panic, by the name that requests give the thread.
     pub fn to_panic(name: &str) -> Option<Victim> {
-        let all = [Victim::Connection, Victim::GpioIn, Victim::GpioOut, Victim::Hub];
+        let all = [Victim::Connection, Victim::GpioIn, Victim::GpioOut, Victim::Hub, Victim::Reload];
         all.into_iter().find(|victim| victim.as_str() == name)
     }
 

@@ -1,4 +1,4 @@
-//! The wire, per system: the only JSON besides `config/raw`. Each dialect converts one way per function,
+//! The wire, per system: the only JSON. Each dialect converts one way per function,
 //! from bytes to typed requests and from typed answers to bytes; nothing here does anything.
 
 pub mod chatops;

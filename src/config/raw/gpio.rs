@@ -2,101 +2,100 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
+use super::tables::{table, words};
 use super::values::{Count, Fraction, Line, LineOrName, OnDisconnect, OrEmpty, Period};
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-pub(in crate::config) struct Gpio {
-    pub backend: Option<Backend>,
-    pub chip: Option<String>,
-    pub allow: Option<Vec<LineOrName>>,
-    pub deny: Option<Vec<LineOrName>>,
-    pub edge_events: Option<Count>,
-    pub sysfs_bias: Option<SysfsBias>,
-    pub software_pwm_limit: Option<Count>,
-    pub pins: BTreeMap<String, GpioPin>,
+table! {
+    pub(in crate::config) struct Gpio {
+        pub backend: Option<Backend>,
+        pub chip: Option<String>,
+        pub allow: Option<Vec<LineOrName>>,
+        pub deny: Option<Vec<LineOrName>>,
+        pub edge_events: Option<Count>,
+        pub sysfs_bias: Option<SysfsBias>,
+        pub software_pwm_limit: Option<Count>,
+        pub pins: BTreeMap<String, GpioPin>,
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Backend {
-    Auto,
-    Cdev,
-    Sysfs,
-    Sim,
+words! {
+    pub(in crate::config) enum Backend {
+        Auto = "auto",
+        Cdev = "cdev",
+        Sysfs = "sysfs",
+        Sim = "sim",
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum SysfsBias {
-    Refuse,
-    Cdev,
-    Pinctrl,
+words! {
+    pub(in crate::config) enum SysfsBias {
+        Refuse = "refuse",
+        Cdev = "cdev",
+        Pinctrl = "pinctrl",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table such as { pin = 17 }")]
-pub(in crate::config) struct GpioPin {
-    pub pin: Line,
-    pub mode: Option<Mode>,
-    pub bias: Option<Bias>,
-    pub active_low: Option<bool>,
-    pub debounce: Option<OrEmpty<Period>>,
-    pub edge: Option<Edge>,
-    pub initial: Option<Initial>,
-    pub safe: Option<Safe>,
-    pub on_disconnect: Option<OnDisconnect>,
-    pub max_on: Option<OrEmpty<Period>>,
-    pub min_off: Option<OrEmpty<Period>>,
-    pub interlock: Option<Vec<LineOrName>>,
-    pub persist: Option<bool>,
-    pub frequency: Option<Count>,
-    pub duty: Option<Fraction>,
+table! {
+    #[like("a table such as { pin = 17 }")]
+    pub(in crate::config) struct GpioPin {
+        pub pin: Line,
+        pub mode: Option<Mode>,
+        pub bias: Option<Bias>,
+        pub active_low: Option<bool>,
+        pub debounce: Option<OrEmpty<Period>>,
+        pub edge: Option<Edge>,
+        pub initial: Option<Initial>,
+        pub safe: Option<Safe>,
+        pub on_disconnect: Option<OnDisconnect>,
+        pub max_on: Option<OrEmpty<Period>>,
+        pub min_off: Option<OrEmpty<Period>>,
+        pub interlock: Option<Vec<LineOrName>>,
+        pub persist: Option<bool>,
+        pub frequency: Option<Count>,
+        pub duty: Option<Fraction>,
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Mode {
-    Input,
-    Output,
-    Pwm,
+words! {
+    pub(in crate::config) enum Mode {
+        Input = "input",
+        Output = "output",
+        Pwm = "pwm",
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum Bias {
-    Up,
-    Down,
-    /// Endrpi's clients call it floating.
-    #[serde(alias = "floating")]
-    Off,
-    AsIs,
+words! {
+    pub(in crate::config) enum Bias {
+        Up = "up",
+        Down = "down",
+        /// Endrpi's clients call it floating.
+        Off = "floating" | "off",
+        AsIs = "as-is",
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Edge {
-    None,
-    Rising,
-    Falling,
-    Both,
+words! {
+    pub(in crate::config) enum Edge {
+        None = "none",
+        Rising = "rising",
+        Falling = "falling",
+        Both = "both",
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum Initial {
-    Low,
-    High,
-    AsIs,
+words! {
+    pub(in crate::config) enum Initial {
+        Low = "low",
+        High = "high",
+        AsIs = "as-is",
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Safe {
-    Low,
-    High,
-    Input,
-    Hold,
+words! {
+    pub(in crate::config) enum Safe {
+        Low = "low",
+        High = "high",
+        Input = "input",
+        Hold = "hold",
+    }
 }

@@ -1,58 +1,38 @@
-//! Values that are more than a text, a number or a word out of a list.
+//! What can stand behind a key: each reads one value and says in plain words what to write instead of another.
 
-use std::fmt;
-use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use toml::de::DeValue;
 
+use super::tables::{Read, Slot, Value, Wrong, decimal, float, whole};
 use crate::types::line::{Duty, Pin};
 
 /// A duration: text with a unit, as `humantime` reads it.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Period(pub Duration);
 
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
-        struct Reader;
-
-        /// A bare number has no unit, and guessing one would be wrong by a factor of 1,000 for somebody.
-        fn unit_missing<E: de::Error>(number: impl fmt::Display) -> E {
-            E::custom(format_args!("the number {number} has no unit, write \"{number}s\" for seconds"))
+impl Read for Period {
+    fn read(value: &Value<'_>) -> Result<Period, Wrong> {
+        match value.get_ref() {
+            DeValue::String(text) => duration(text, value).map(Period),
+            DeValue::Integer(number) => Err(unit_missing(&decimal(number), value)),
+            DeValue::Float(number) => Err(unit_missing(&float(number).to_string(), value)),
+            _ => Err(Wrong::kind(value, "a duration in quotes such as \"5s\" or \"100ms\"")),
         }
-
-        impl Visitor<'_> for Reader {
-            type Value = Period;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration in quotes such as \"5s\" or \"100ms\"")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Period, E> {
-                duration(text).map(Period)
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Period, E> {
-                Err(unit_missing(number))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Period, E> {
-                Err(unit_missing(number))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Period, E> {
-                Err(unit_missing(number))
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
     }
 }
 
-fn duration<E: de::Error>(text: &str) -> Result<Duration, E> {
+/// A bare number has no unit, and guessing one would be wrong by a factor of 1,000 for somebody.
+fn unit_missing(number: &str, value: &Value<'_>) -> Wrong {
+    let message = format!("the number {number} has no unit, write \"{number}s\" for seconds");
+    Wrong { span: value.span(), message }
+}
+
+fn duration(text: &str, value: &Value<'_>) -> Result<Duration, Wrong> {
     humantime::parse_duration(text).map_err(|why| {
-        E::custom(format_args!("{text:?} is not a duration ({why}), write for example \"5s\" or \"100ms\""))
+        let message = format!("{text:?} is not a duration ({why}), write for example \"5s\" or \"100ms\"");
+        Wrong { span: value.span(), message }
     })
 }
 
@@ -60,60 +40,75 @@ fn duration<E: de::Error>(text: &str) -> Result<Duration, E> {
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Count(pub usize);
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Count, D::Error> {
-        struct Reader;
+impl Read for Count {
+    fn read(value: &Value<'_>) -> Result<Count, Wrong> {
+        let expected = "a whole number without quotes such as 65536";
+        let DeValue::Integer(number) = value.get_ref() else { return Err(Wrong::kind(value, expected)) };
+        let count = whole(number).and_then(|number| usize::try_from(number).ok());
+        count.map(Count).ok_or_else(|| Wrong::value(value, expected))
+    }
+}
 
-        impl Visitor<'_> for Reader {
-            type Value = Count;
+impl Read for i64 {
+    fn read(value: &Value<'_>) -> Result<i64, Wrong> {
+        let DeValue::Integer(number) = value.get_ref() else { return Err(Wrong::kind(value, "a whole number")) };
+        whole(number).ok_or_else(|| Wrong::value(value, "one that fits into 64 bits"))
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number without quotes such as 65536")
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Count, E> {
-                usize::try_from(number).map(Count).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Count, E> {
-                usize::try_from(number)
-                    .map(Count)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
-            }
+impl Read for f64 {
+    fn read(value: &Value<'_>) -> Result<f64, Wrong> {
+        match value.get_ref() {
+            DeValue::Float(number) => Ok(float(number)),
+            DeValue::Integer(number) => whole(number)
+                .map(|number| number as f64)
+                .ok_or_else(|| Wrong::value(value, "one that fits into 64 bits")),
+            _ => Err(Wrong::kind(value, "a number")),
         }
+    }
+}
 
-        deserializer.deserialize_any(Reader)
+impl Read for bool {
+    fn read(value: &Value<'_>) -> Result<bool, Wrong> {
+        value.get_ref().as_bool().ok_or_else(|| Wrong::kind(value, "a boolean"))
+    }
+}
+
+impl Read for String {
+    fn read(value: &Value<'_>) -> Result<String, Wrong> {
+        text(value, "a string")
+    }
+}
+
+impl Read for PathBuf {
+    fn read(value: &Value<'_>) -> Result<PathBuf, Wrong> {
+        text(value, "a path in quotes").map(PathBuf::from)
+    }
+}
+
+fn text(value: &Value<'_>, expected: &str) -> Result<String, Wrong> {
+    value.get_ref().as_str().map(str::to_owned).ok_or_else(|| Wrong::kind(value, expected))
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(value: &Value<'_>) -> Result<Vec<T>, Wrong> {
+        let Some(all) = value.get_ref().as_array() else {
+            return Err(Wrong::kind(value, "an array such as [\"...\"]"));
+        };
+        all.iter().map(T::read).collect()
     }
 }
 
 /// One text or an array of texts.
 pub(in crate::config) struct OneOrMore(pub Vec<String>);
 
-impl<'de> Deserialize<'de> for OneOrMore {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMore, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = OneOrMore;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or an array of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMore, E> {
-                Ok(OneOrMore(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<OneOrMore, A::Error> {
-                let mut all = Vec::new();
-                while let Some(text) = texts.next_element()? {
-                    all.push(text);
-                }
-                Ok(OneOrMore(all))
-            }
+impl Read for OneOrMore {
+    fn read(value: &Value<'_>) -> Result<OneOrMore, Wrong> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(OneOrMore(vec![text.clone().into_owned()])),
+            DeValue::Array(_) => Vec::read(value).map(OneOrMore),
+            _ => Err(Wrong::kind(value, "a text or an array of texts")),
         }
-
-        deserializer.deserialize_any(Reader)
     }
 }
 
@@ -121,31 +116,27 @@ impl<'de> Deserialize<'de> for OneOrMore {
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Line(pub Pin);
 
-impl<'de> Deserialize<'de> for Line {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Line, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = Line;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a BCM number from 0 to 27, its name such as \"GPIO17\", or a header position such as \"pin11\"",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Line, E> {
-                Pin::parse(text).map(Line).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Line, E> {
-                let pin = u8::try_from(number).ok().and_then(Pin::new);
-                pin.map(Line).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
+/// Before the key is read; a table without it is refused.
+impl Default for Line {
+    fn default() -> Line {
+        Line(Pin::ALL[0])
     }
+}
+
+impl Read for Line {
+    fn read(value: &Value<'_>) -> Result<Line, Wrong> {
+        let expected = "a BCM number from 0 to 27, its name such as \"GPIO17\", or a header position such as \"pin11\"";
+        let pin = match value.get_ref() {
+            DeValue::String(text) => Pin::parse(text),
+            DeValue::Integer(number) => whole(number).and_then(pin),
+            _ => return Err(Wrong::kind(value, expected)),
+        };
+        pin.map(Line).ok_or_else(|| Wrong::value(value, expected))
+    }
+}
+
+fn pin(number: i64) -> Option<Pin> {
+    u8::try_from(number).ok().and_then(Pin::new)
 }
 
 /// A line by number or own name, or a name from the file that only the whole file can tell.
@@ -155,28 +146,20 @@ pub(in crate::config) enum LineOrName {
     Name(String),
 }
 
-impl<'de> Deserialize<'de> for LineOrName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LineOrName, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = LineOrName;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a BCM number from 0 to 27, \"GPIO17\", \"pin11\", or a name such as \"led-1\"")
+impl Read for LineOrName {
+    fn read(value: &Value<'_>) -> Result<LineOrName, Wrong> {
+        let expected = "a BCM number from 0 to 27, \"GPIO17\", \"pin11\", or a name such as \"led-1\"";
+        match value.get_ref() {
+            DeValue::String(text) => {
+                let name = || LineOrName::Name(text.clone().into_owned());
+                Ok(Pin::parse(text).map_or_else(name, LineOrName::Line))
             }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<LineOrName, E> {
-                Ok(Pin::parse(text).map_or_else(|| LineOrName::Name(text.to_owned()), LineOrName::Line))
+            DeValue::Integer(number) => {
+                let pin = whole(number).and_then(pin);
+                pin.map(LineOrName::Line).ok_or_else(|| Wrong::value(value, expected))
             }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<LineOrName, E> {
-                let pin = u8::try_from(number).ok().and_then(Pin::new);
-                pin.map(LineOrName::Line).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
-            }
+            _ => Err(Wrong::kind(value, expected)),
         }
-
-        deserializer.deserialize_any(Reader)
     }
 }
 
@@ -188,28 +171,16 @@ pub(in crate::config) enum OnDisconnect {
     Safe(Option<Duration>),
 }
 
-impl<'de> Deserialize<'de> for OnDisconnect {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OnDisconnect, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = OnDisconnect;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"hold\", \"safe\", or \"safe after 2s\"")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OnDisconnect, E> {
-                match (text, text.strip_prefix("safe after ")) {
-                    ("hold", _) => Ok(OnDisconnect::Hold),
-                    ("safe", _) => Ok(OnDisconnect::Safe(None)),
-                    (_, Some(grace)) => duration(grace).map(|grace| OnDisconnect::Safe(Some(grace))),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-                }
-            }
+impl Read for OnDisconnect {
+    fn read(value: &Value<'_>) -> Result<OnDisconnect, Wrong> {
+        let expected = "\"hold\", \"safe\", or \"safe after 2s\"";
+        let DeValue::String(text) = value.get_ref() else { return Err(Wrong::kind(value, expected)) };
+        match (&**text, text.strip_prefix("safe after ")) {
+            ("hold", _) => Ok(OnDisconnect::Hold),
+            ("safe", _) => Ok(OnDisconnect::Safe(None)),
+            (_, Some(grace)) => duration(grace, value).map(|grace| OnDisconnect::Safe(Some(grace))),
+            _ => Err(Wrong::value(value, expected)),
         }
-
-        deserializer.deserialize_any(Reader)
     }
 }
 
@@ -217,32 +188,19 @@ impl<'de> Deserialize<'de> for OnDisconnect {
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Fraction(pub Duty);
 
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fraction, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = Fraction;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number without quotes from 0.0 to 1.0 such as 0.25")
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Fraction, E> {
-                let duty = Duty::from_fraction(number);
-                duty.map(Fraction).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Fraction, E> {
-                match number {
-                    0 => Ok(Fraction(Duty::ZERO)),
-                    1 => Ok(Fraction(Duty::FULL)),
-                    _ => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
+impl Read for Fraction {
+    fn read(value: &Value<'_>) -> Result<Fraction, Wrong> {
+        let expected = "a number without quotes from 0.0 to 1.0 such as 0.25";
+        let duty = match value.get_ref() {
+            DeValue::Float(number) => Duty::from_fraction(float(number)),
+            DeValue::Integer(number) => match whole(number) {
+                Some(0) => Some(Duty::ZERO),
+                Some(1) => Some(Duty::FULL),
+                _ => None,
+            },
+            _ => return Err(Wrong::kind(value, expected)),
+        };
+        duty.map(Fraction).ok_or_else(|| Wrong::value(value, expected))
     }
 }
 
@@ -250,37 +208,29 @@ impl<'de> Deserialize<'de> for Fraction {
 #[derive(Clone, Copy)]
 pub(in crate::config) struct OrEmpty<T>(pub Option<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrEmpty<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OrEmpty<T>, D::Error> {
-        struct Reader<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-            type Value = OrEmpty<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OrEmpty<T>, E> {
-                match text {
-                    "" => Ok(OrEmpty(None)),
-                    text => T::deserialize(text.into_deserializer()).map(Some).map(OrEmpty),
-                }
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<OrEmpty<T>, E> {
-                T::deserialize(number.into_deserializer()).map(Some).map(OrEmpty)
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<OrEmpty<T>, E> {
-                T::deserialize(number.into_deserializer()).map(Some).map(OrEmpty)
-            }
-
-            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<OrEmpty<T>, E> {
-                T::deserialize(truth.into_deserializer()).map(Some).map(OrEmpty)
-            }
+impl<T: Read> Read for OrEmpty<T> {
+    fn read(value: &Value<'_>) -> Result<OrEmpty<T>, Wrong> {
+        match value.get_ref().as_str() {
+            Some("") => Ok(OrEmpty(None)),
+            _ => T::read(value).map(|value| OrEmpty(Some(value))),
         }
-
-        deserializer.deserialize_any(Reader(PhantomData))
     }
 }
+
+/// Keys of these kinds may not be left out.
+macro_rules! needed {
+    ($($kind:ty),*) => {$(
+        impl Slot for $kind {
+            fn is_needed(&self) -> bool {
+                true
+            }
+
+            fn put(&mut self, value: &Value<'_>) -> Result<(), Wrong> {
+                *self = Read::read(value)?;
+                Ok(())
+            }
+        }
+    )*};
+}
+
+needed!(Line, Vec<String>, super::Kind);

@@ -108,7 +108,7 @@ pub fn read_lines(params: Option<&RawValue>, resolve: Resolve<'_>) -> Made {
 pub fn debug_panic(params: Option<&RawValue>) -> Made {
     let [thread] = fields(object(params)?, ["thread"])?;
     let victim = json::string(thread).and_then(|name| Victim::to_panic(&name));
-    victim.map(Call::DebugPanic).ok_or_else(|| wrong("thread", "connection, gpio-in, gpio-out or hub"))
+    victim.map(Call::DebugPanic).ok_or_else(|| wrong("thread", "connection, gpio-in, gpio-out, hub or reload"))
 }
 
 /// `{"thread": "store"}`.
