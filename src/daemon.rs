@@ -37,6 +37,7 @@ use crate::store::{Health, Store};
 use crate::systemd::{Fact, Given, Notify, Socket};
 use crate::telemetry::Telemetry;
 use crate::types::event::{Body, Event, NodeStatus};
+use crate::types::features;
 use crate::types::fleet::Server;
 use crate::{http, logging, run, wire};
 
@@ -170,7 +171,7 @@ impl Daemon {
         }
         // What can fail for reasons of the operator's comes first.
         let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
-        if config.state_dir.is_some() {
+        if config.state_dir.is_some() && features::HUB.built_in {
             notify.takes(STORE_START, "opening the database");
         }
         if !random::is_ready() {

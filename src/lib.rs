@@ -120,13 +120,17 @@ pub mod gpio;
 pub mod hub;
 pub mod mdns;
 pub mod run;
+#[cfg_attr(not(feature = "hub"), path = "store/none.rs")]
 pub mod store;
 pub mod telemetry;
 
+#[cfg_attr(not(feature = "hub"), path = "alerts/none.rs")]
 pub mod alerts;
 pub mod collect;
+#[cfg_attr(not(feature = "hub"), path = "nodes/none.rs")]
 pub mod nodes;
 
+#[cfg_attr(not(feature = "hub"), path = "fleet/none.rs")]
 pub mod fleet;
 
 pub mod actions;

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pinwire::cli::{Cli, Command, KeyCommand, StoreArgs, UserCommand};
+use pinwire::cli::{Cli, Command, StoreArgs};
 use pinwire::config::{self, Config, ConfigError, Flags, Passed};
+use pinwire::types::features;
 use pinwire::{
-    client::{self, ClientError},
+    client::{self, ClientError, kept},
     daemon, rt, run, systemd,
 };
 
@@ -45,9 +46,9 @@ fn main() -> ExitCode {
             }
             Err(error) => exit(Err(error), BAD_USAGE),
         },
-        Command::Key(args) => key(&args.command),
-        Command::User(args) => user(&args.command),
-        Command::Audit(args) => within(&args.store, &|dir| client::audit(&args, dir)),
+        Command::Key(args) => within("key", args.command.store(), &|dir| kept::key(&args.command, dir)),
+        Command::User(args) => within("user", args.command.store(), &|dir| kept::user(&args.command, dir)),
+        Command::Audit(args) => within("audit", &args.store, &|dir| kept::audit(&args, dir)),
         Command::Call(args) => exit(client::call(&args), FAILED),
         Command::Watch(args) => exit(client::watch(&args), FAILED),
         Command::Publish(args) => exit(client::publish(&args), FAILED),
@@ -68,29 +69,11 @@ fn serve(mut flags: Flags) -> ExitCode {
     }
 }
 
-fn key(command: &KeyCommand) -> ExitCode {
-    match command {
-        KeyCommand::Add(args) => within(&args.store, &|dir| client::keys::add(args, dir)),
-        KeyCommand::List(args) => within(&args.store, &client::keys::list),
-        KeyCommand::Revoke(args) => within(&args.store, &|dir| client::keys::revoke(args, dir)),
-    }
-}
-
-fn user(command: &UserCommand) -> ExitCode {
-    use client::users;
-    match command {
-        UserCommand::Add(args) => within(&args.store, &|dir| users::add(args, dir)),
-        UserCommand::List(args) => within(&args.store, &users::list),
-        UserCommand::Passwd(args) => within(&args.store, &|dir| users::passwd(args, dir)),
-        UserCommand::Disable(args) => within(&args.store, &|dir| users::set_active(args, dir, false)),
-        UserCommand::Enable(args) => within(&args.store, &|dir| users::set_active(args, dir, true)),
-        UserCommand::Role(args) => within(&args.store, &|dir| users::set_role(args, dir)),
-        UserCommand::Remove(args) => within(&args.store, &|dir| users::remove(args, dir)),
-    }
-}
-
 /// Runs a command on the database of a state directory.
-fn within(store: &StoreArgs, run: &dyn Fn(&Path) -> Result<(), ClientError>) -> ExitCode {
+fn within(command: &str, store: &StoreArgs, run: &dyn Fn(&Path) -> Result<(), ClientError>) -> ExitCode {
+    if !features::HUB.built_in {
+        return exit(Err(features::HUB.needed_by(&format!("pinwire {command}"))), BAD_USAGE);
+    }
     match config::load_state_dir(&store.into()) {
         Ok(dir) => exit(run(&dir), FAILED),
         Err(error) => exit(Err(error), BAD_USAGE),

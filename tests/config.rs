@@ -41,8 +41,15 @@ fn nothing_written_means_the_defaults() {
 
 #[test]
 #[cfg_attr(
-    not(all(feature = "tls", feature = "mdns", feature = "commands", feature = "docker", feature = "agent")),
-    ignore = "needs the features tls, mdns, commands, docker, agent"
+    not(all(
+        feature = "hub",
+        feature = "tls",
+        feature = "mdns",
+        feature = "commands",
+        feature = "docker",
+        feature = "agent"
+    )),
+    ignore = "needs the features hub, tls, mdns, commands, docker, agent"
 )]
 fn every_key_of_a_file_arrives() {
     let config = good(
@@ -247,8 +254,12 @@ fn key_mode_needs_a_key_and_none_mode_says_when_one_is_ignored() {
     assert_eq!(key_of(&load_with(key_mode, &[("API_KEY", "k")]).expect("loads")), Some("k"));
     assert_refusal(Err(refusal("[auth]\nmode = \"key\"")), &["pinwire.toml:2: auth.mode: ", "no key"]);
 
-    let stored = good("state_dir = \"/state\"\nlisten = \":0\"\nauth.mode = \"key\"");
-    assert!(matches!(stored.auth, Auth::Stored), "the store's keys are looked for at the start");
+    let stored = "state_dir = \"/state\"\nlisten = \":0\"\nauth.mode = \"key\"";
+    if cfg!(feature = "hub") {
+        assert!(matches!(good(stored).auth, Auth::Stored), "the store's keys are looked for at the start");
+    } else {
+        assert_refusal(Err(refusal(stored)), &["pinwire.toml:3: auth.mode: ", "no key", "the feature \"hub\""]);
+    }
     assert!(matches!(good("state_dir = \"/state\"").auth, Auth::Undecided));
 
     let env = [("API_KEY", "secret-k")];
@@ -481,6 +492,7 @@ fn a_line_gets_no_name_that_means_another_line() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
 fn the_sample_file_shows_the_defaults() {
     let defaults = format!("{:?}", Config::default());
     let (as_shipped, active) = sample();

@@ -205,8 +205,15 @@ fn commands_beside_the_daemon_do_not_stumble_over_what_is_not_about_lines() {
 
 #[test]
 #[cfg_attr(
-    not(all(feature = "tls", feature = "mdns", feature = "commands", feature = "docker", feature = "agent")),
-    ignore = "needs the features tls, mdns, commands, docker, agent"
+    not(all(
+        feature = "hub",
+        feature = "tls",
+        feature = "mdns",
+        feature = "commands",
+        feature = "docker",
+        feature = "agent"
+    )),
+    ignore = "needs the features hub, tls, mdns, commands, docker, agent"
 )]
 fn the_sample_file_s_lines_show_every_key_at_its_default() {
     let (as_shipped, _) = sample();

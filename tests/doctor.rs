@@ -177,6 +177,7 @@ fn a_running_daemon_is_recognised_and_not_disturbed() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
 fn a_missing_key_is_found_and_the_rest_is_looked_at_all_the_same() {
     let dir = TempDir::new();
     let state = dir.path().join("state");
@@ -261,6 +262,7 @@ fn a_full_and_a_read_only_disk_are_found() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
 fn commands_on_the_database_name_the_directory_that_was_mistyped() {
     let dir = TempDir::new();
     let wrong = dir.path().join("wrnog");

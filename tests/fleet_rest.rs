@@ -214,7 +214,7 @@ fn slow_commands_hold_nobody_up_and_end_in_time() {
     for _ in 0..50 {
         let one = Instant::now();
         assert_eq!(hub.get(&format!("/servers/{id}"))["status"], "online");
-        assert!(one.elapsed() < Duration::from_millis(500) * common::slow(), "REST took {:?}", one.elapsed());
+        assert!(one.elapsed() < Duration::from_millis(500), "REST took {:?}", one.elapsed());
     }
     let full = hub.rest("POST", &format!("/commands/{id}"), &json!({"command": "ls"}));
     assert!(full.status == 503 && full.body.contains("hub.orders_per_server"), "{}: {}", full.status, full.body);

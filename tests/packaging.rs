@@ -49,6 +49,7 @@ fn the_agents_sandbox_is_the_daemons() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
 fn the_installed_configurations_are_good_and_the_sample_but_for_a_few_keys() {
     let dir = TempDir::new();
     for (which, own) in [("serve", 4), ("agent", 2)] {

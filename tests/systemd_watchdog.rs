@@ -90,6 +90,7 @@ fn lines_that_nobody_looks_after_are_not_fed() {
 
 /// A worn card may take its time: pins, events and readings go on, and the manager is told.
 #[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
 fn a_store_that_waits_for_its_disk_is_given_longer_and_not_for_ever() {
     let (manager, interval) = (Manager::new(), Duration::from_millis(600));
     let mut daemon = watched(&manager, interval);

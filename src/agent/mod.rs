@@ -7,10 +7,12 @@
 //!
 //! The hub is asked to prove that it knows the device's key before it is shown that key, and before it is obeyed.
 
+#[cfg(any(feature = "agent", feature = "hub"))]
 mod actions;
 mod facts;
 mod memory;
 mod orders;
+#[cfg_attr(not(feature = "hub"), path = "no_server.rs")]
 mod own;
 #[cfg_attr(not(feature = "agent"), path = "none.rs")]
 mod remote;
@@ -20,11 +22,13 @@ use std::sync::Arc;
 
 use crate::collect::Collector;
 use crate::dispatch::Desk;
+use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::systemd::Notify;
+use crate::types::fleet::Server;
 pub use facts::of_this_machine as facts_of_this_machine;
 pub use orders::{Orders, Reply};
-pub use own::{OwnServer, OwnServerRooms};
+pub use own::OwnServer;
 pub use remote::Agent;
 
 /// What an agent works with.
@@ -37,4 +41,17 @@ pub struct Rooms {
     pub state_dir: Option<PathBuf>,
     pub node_id: String,
     pub notify: Arc<Notify>,
+}
+
+/// What the hub's own server works with.
+pub struct OwnServerRooms {
+    pub fleet: Arc<Fleet>,
+    pub desk: Arc<Desk>,
+    pub orders: Arc<Orders>,
+    pub collector: Collector,
+    pub root: PathBuf,
+    /// This machine's server (see [`Fleet::own_server`]).
+    pub server: Server,
+    /// What the device calls itself.
+    pub name: String,
 }

@@ -11,11 +11,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::actions::Actions;
-use super::facts;
 use super::orders::{Orders, Reply};
+use super::{OwnServerRooms, facts};
 use crate::collect::Collector;
 use crate::config;
-use crate::dispatch::Desk;
 use crate::fleet::{AgentLink, Fleet, Seat};
 use crate::rt::clock;
 use crate::rt::worker::Worker;
@@ -24,19 +23,6 @@ use crate::wire::chatops::agent::{OUTPUT_TOPIC, output_event};
 
 /// Requests to the device that may wait for their turn.
 const QUEUE: usize = 32;
-
-/// What it works with.
-pub struct OwnServerRooms {
-    pub fleet: Arc<Fleet>,
-    pub desk: Arc<Desk>,
-    pub orders: Arc<Orders>,
-    pub collector: Collector,
-    pub root: std::path::PathBuf,
-    /// This machine's server (see [`Fleet::own_server`]).
-    pub server: Server,
-    /// What the device calls itself.
-    pub name: String,
-}
 
 /// The hub's own server, until it is stopped.
 pub struct OwnServer {

@@ -10,6 +10,7 @@ pub mod jwt;
 mod key;
 mod keys;
 mod own;
+#[cfg_attr(not(feature = "hub"), path = "no_password.rs")]
 pub mod password;
 mod principal;
 pub mod proof;

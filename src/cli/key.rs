@@ -30,6 +30,16 @@ pub enum KeyCommand {
     Revoke(KeyRevokeArgs),
 }
 
+impl KeyCommand {
+    pub fn store(&self) -> &StoreArgs {
+        match self {
+            KeyCommand::Add(args) => &args.store,
+            KeyCommand::List(args) => &args.store,
+            KeyCommand::Revoke(args) => &args.store,
+        }
+    }
+}
+
 /// Where the keys are.
 #[derive(Args, Clone, Debug)]
 pub struct StoreArgs {

@@ -32,6 +32,18 @@ pub enum UserCommand {
     Remove(UserNameArgs),
 }
 
+impl UserCommand {
+    pub fn store(&self) -> &StoreArgs {
+        match self {
+            UserCommand::Add(args) => &args.store,
+            UserCommand::List(args) => &args.store,
+            UserCommand::Passwd(args) => &args.store,
+            UserCommand::Disable(args) | UserCommand::Enable(args) | UserCommand::Remove(args) => &args.store,
+            UserCommand::Role(args) => &args.store,
+        }
+    }
+}
+
 /// Where a password comes from.
 #[derive(Args, Clone, Debug)]
 pub struct PasswordArgs {

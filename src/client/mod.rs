@@ -1,13 +1,11 @@
 //! The commands that talk to a running daemon: `call`, `watch`, `publish`; and those that look at what it would
 //! find: `check-config`, `doctor`; and `key`, `user` and `audit`, which work on the daemon's database.
 
-mod audit;
 mod doctor;
-pub mod keys;
+#[cfg_attr(not(feature = "hub"), path = "nothing_kept.rs")]
+pub mod kept;
 mod link;
-pub mod users;
 
-pub use audit::audit;
 pub use doctor::doctor;
 
 use std::io::{Read, Write};

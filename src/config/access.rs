@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::load::{Written, given};
 use super::source::{ConfigError, read_at_most};
 use super::{Auth, AuthMode};
+use crate::types::features;
 
 /// The longest key, in bytes; it has to fit a header line.
 const MAX_KEY_BYTES: usize = 1024;
@@ -62,6 +63,14 @@ pub(super) fn decide(
                 Err(ConfigError::new(written.source.at("auth.first_key_file"), message))
             }
         },
+        (None, Some((_, said_by))) if !features::HUB.built_in => {
+            let needed = features::HUB.needed();
+            let message = format!(
+                "is \"key\", but there is no key: give --api-key-file FILE, API_KEY or auth.api_key_file; one in the \
+                 state_dir {needed}"
+            );
+            Err(ConfigError::new(said_by, message))
+        }
         (None, Some(_)) if has_state_dir => Ok(Access::Stored),
         (None, Some((_, said_by))) => {
             let message = "is \"key\", but there is no key: give --api-key-file FILE, API_KEY or auth.api_key_file, or \

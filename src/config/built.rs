@@ -30,5 +30,19 @@ pub(super) fn check(config: &Config, written: &Written<'_>) -> Result<(), Config
     let template = config.commands.templates.keys().next().map(|name| dotted("commands.templates", name));
     wanted(features::COMMANDS, template.is_some(), source.at(&template.unwrap_or_default()))?;
     wanted(features::DOCKER, config.docker.enabled, source.at("docker.enabled"))?;
-    wanted(features::MDNS, file.mdns.discover == Some(true), source.at("mdns.discover"))
+    wanted(features::MDNS, file.mdns.discover == Some(true), source.at("mdns.discover"))?;
+    let hubs = [
+        ("hub.own_server", config.hub.own_server),
+        ("auth.first_key_file", config.accounts.first_key_file.is_some()),
+        ("auth.open_registration", config.accounts.open_registration),
+        ("alerts.webhook", config.alerts.webhook.is_some()),
+        ("alerts.command", config.alerts.command.is_some()),
+        ("mdns.discover", config.mdns.discover),
+    ];
+    hubs.into_iter().try_for_each(|(key, is_wanted)| wanted(features::HUB, is_wanted, source.at(key)))?;
+    if config.commands.enabled() && !config.commands.without_audit && !features::HUB.built_in {
+        let message = format!("has to be true here: the audit {}", features::HUB.needed());
+        return Err(ConfigError::new(source.at("commands.without_audit"), message));
+    }
+    Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::types::features;
+
 /// The hub's side of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hub {
@@ -30,7 +32,7 @@ pub struct Hub {
 impl Default for Hub {
     fn default() -> Hub {
         Hub {
-            own_server: true,
+            own_server: features::HUB.built_in,
             auth_deadline: Duration::from_secs(10),
             agent_silence: Duration::from_secs(15),
             message_bytes: 2 * 1024 * 1024,

@@ -8,6 +8,7 @@ use super::defaults;
 use super::load::Written;
 use super::passed;
 use super::source::ConfigError;
+use crate::types::features;
 
 /// The addresses of flags, else environment and file, else the default; and the sockets that are open already, beside
 /// which the default is not opened.
@@ -103,9 +104,13 @@ fn refuse_strangers(addresses: &[SocketAddr], place: &str) -> Result<(), ConfigE
     match addresses.iter().find(|address| !is_loopback(address.ip())) {
         None => Ok(()),
         Some(address) => {
+            let stored = match features::HUB.built_in {
+                true => " say --auth key to rely on those of `pinwire key add`,",
+                false => "",
+            };
             let message = format!(
                 "{address} can be reached from other machines, but there is no API key: give --api-key-file FILE or \
-                 API_KEY, say --auth key to rely on those of `pinwire key add`, or --auth none to let everybody in"
+                 API_KEY,{stored} or --auth none to let everybody in"
             );
             Err(ConfigError::new(place, message))
         }

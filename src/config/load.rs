@@ -99,7 +99,7 @@ pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Ex
     telemetry(&mut config.telemetry, &file.telemetry);
     let reachable = features::MDNS.built_in && listen::is_reachable(&config.listen);
     config.mdns.announce = file.mdns.announce.unwrap_or(reachable);
-    config.mdns.discover = file.mdns.discover.unwrap_or(reachable);
+    config.mdns.discover = file.mdns.discover.unwrap_or(reachable && features::HUB.built_in);
     accounts::accounts(&mut config.accounts, &written)?;
     store(&mut config.store, &file.store);
     alerts::alerts(&mut config.alerts, &written)?;

@@ -31,6 +31,7 @@ use crate::rt::clock;
 use crate::rt::worker::Worker;
 use crate::store::{Store, StoreError};
 use crate::types::event::{Body, Event};
+pub use crate::types::fleet::Change;
 use crate::types::fleet::{AgentInfo, Issuer, Order, Outcome, Sample, Server};
 use orders::Pending;
 pub use records::Taken;
@@ -106,24 +107,6 @@ pub enum OrderEnd {
 
 /// Called once with an order's end, from whatever thread has it. It must not wait.
 pub type Done = Box<dyn FnOnce(OrderEnd) + Send>;
-
-/// What became of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is new.
-    Added,
-    /// Its owner says something else of it; this was its name.
-    Changed {
-        name: String,
-    },
-    Removed,
-    /// Its agent has come, or another one in its place.
-    Connected(Box<AgentInfo>),
-    /// Its agent has gone or fallen silent.
-    Disconnected,
-    /// Its silent agent speaks again.
-    Back,
-}
 
 type Listener = Box<dyn Fn(&Server, &Change) + Send + Sync>;
 

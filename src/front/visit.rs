@@ -12,11 +12,11 @@ use tungstenite::http;
 use super::head::{self, BadHead, Head, Upgrade};
 use super::limits::Slot;
 use super::{Door, Stage, Visitor, relay, send_at_once};
-use crate::auth::{self, PicloudRefusal, Refused, Shown, Verdict};
+use crate::auth::{self, PicloudRefusal, Refused, Verdict};
 use crate::conn::{Conn, Got, Reader, Wait};
 use crate::rt::clock;
 use crate::rt::worker::Stack;
-use crate::session::{self, Kind, Visit, Watched};
+use crate::session::{self, FleetKind, Kind, Visit};
 use crate::types::rights::Verb;
 use crate::types::topic::Pattern;
 
@@ -189,31 +189,16 @@ fn route(door: &Door, conn: &Conn, head: &Head) -> Result<Route, Refusal> {
             Some(badge) => (Kind::Echo, Some(badge)),
             None => return Err(Refusal::json(401, "Invalid API Key")),
         },
-        // An agent says who it is in its first message, and nobody else has business here.
-        "/api/v1/agents/ws" => (Kind::Agent { user_agent: head.user_agent.clone() }, None),
-        path => match page(path, &head.shown) {
-            // Who it is, is asked there: tokens are no keys.
-            Some(kind) => (kind, None),
+        path => match FleetKind::at(path, head.shown.key(), head.user_agent.as_deref()) {
+            // Who it is, is asked there.
+            Some(kind) => (Kind::Fleet(kind), None),
             None => {
-                let there = "there are /, /ws, /subscribe, /publish, /info and, below /api/v1, agents/ws, \
-                             ws/metrics/{server_id} and ws/logs/{server_id}";
+                let there = format!("there are /, /ws, /subscribe, /publish{}", FleetKind::PATHS);
                 return Err(Refusal::json(404, &format!("no WebSocket at '{path}'; {there}")));
             }
         },
     };
     Ok(Route::Socket(Visit { kind, badge }, answer_upgrade(upgrade)?))
-}
-
-/// The sockets of a web page.
-fn page(path: &str, shown: &Shown) -> Option<Kind> {
-    let (watched, server_id) = path.strip_prefix("/api/v1/ws/")?.split_once('/')?;
-    let watched = match watched {
-        "metrics" => Watched::Metrics,
-        "logs" => Watched::Logs,
-        _ => return None,
-    };
-    let server_id = server_id.strip_suffix('/').unwrap_or(server_id).to_owned();
-    Some(Kind::Page { watched, server_id, shown: shown.key().map(str::to_owned) })
 }
 
 fn patterns(types: &[String]) -> Result<Vec<Pattern>, Refusal> {

@@ -5,6 +5,7 @@ use tiny_http::Method;
 use super::{Asked, Reply, Rooms};
 use crate::rt::clock;
 use crate::store::Health;
+use crate::types::features;
 use crate::wire::time;
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
@@ -24,6 +25,7 @@ fn health(rooms: &Rooms) -> Reply {
     let uptime = clock::now().duration_since(rooms.desk.started);
     let backend = rooms.desk.gpio.backend();
     let (state, reason) = match rooms.store.health() {
+        Health::None if !features::HUB.built_in => ("none", features::HUB.needed()),
         Health::None => ("none", "no state_dir is configured".to_owned()),
         Health::Ok => ("ok", "the database in the state directory works".to_owned()),
         Health::Degraded(why) => ("degraded", why),

@@ -4,6 +4,7 @@
 //! door has checked. A table from the private connection's port to the visitor's address tells handlers who
 //! asks; a connection that is not in it (another local user found the port) is refused.
 
+#[cfg_attr(not(feature = "hub"), path = "no_chatops.rs")]
 mod chatops;
 mod endrpi;
 mod fleet;
@@ -34,6 +35,7 @@ use crate::rt::clock;
 use crate::rt::worker::{self, Worker};
 use crate::store::Store;
 use crate::types::caller::Caller;
+use crate::types::features;
 use crate::types::rights::Rights;
 use later::{Answerer, Later, Patience};
 use reply::Reply;
@@ -43,7 +45,10 @@ use reply::Reply;
 const HANDLERS: [&str; 4] = ["http-1", "http-2", "http-3", "http-4"];
 
 /// Threads that answer what may wait for the store. A disk that hangs holds these, and the pins go on.
-const FLEET_HANDLERS: [&str; 4] = ["http-fleet-1", "http-fleet-2", "http-fleet-3", "http-fleet-4"];
+const FLEET_HANDLERS: &[&str] = match features::HUB.built_in {
+    true => &["http-fleet-1", "http-fleet-2", "http-fleet-3", "http-fleet-4"],
+    false => &[],
+};
 
 /// Requests that may wait for one of those; one more is refused.
 const FLEET_QUEUE: usize = 64;

@@ -1,5 +1,8 @@
 //! An answer before it is handed to tiny_http.
 
+// Some of it only a hub needs.
+#![cfg_attr(not(feature = "hub"), allow(dead_code))]
+
 use std::io::Cursor;
 
 use tiny_http::{Header, Response};

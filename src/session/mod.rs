@@ -5,12 +5,12 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
-mod agent;
 mod echo;
 mod endrpi;
 mod events;
+#[cfg_attr(not(feature = "hub"), path = "no_fleet.rs")]
+mod fleet;
 mod keepalive;
-mod page;
 mod picloud;
 
 use std::borrow::Cow;
@@ -47,32 +47,15 @@ pub struct Host {
 /// Which conversation a visitor came for.
 pub enum Kind {
     Endrpi,
-    Events {
-        types: Vec<crate::types::topic::Pattern>,
-    },
-    Subscribe {
-        name: String,
-    },
-    Publish {
-        name: String,
-    },
+    Events { types: Vec<crate::types::topic::Pattern> },
+    Subscribe { name: String },
+    Publish { name: String },
     Info,
-    /// A web page that watches a server.
-    Page {
-        watched: Watched,
-        /// As it stands in the path.
-        server_id: String,
-        /// A token or key that was shown in the handshake.
-        shown: Option<String>,
-    },
-    /// ChatOps' agents.
-    Agent {
-        user_agent: Option<String>,
-    },
+    Fleet(FleetKind),
     Echo,
 }
 
-pub use page::Watched;
+pub use fleet::FleetKind;
 
 /// tungstenite's read buffer, touched by every session: more would cost each idle connection, less would cost
 /// more system calls for large messages (a request is some 50 bytes).
@@ -160,8 +143,7 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
-        Kind::Page { watched, server_id, shown } => Box::new(page::Page::new(host, conn, watched, server_id, shown)),
-        Kind::Agent { user_agent } => Box::new(agent::Agent::new(host, conn, user_agent.as_deref())),
+        Kind::Fleet(kind) => kind.open(host, conn),
         Kind::Echo => Box::new(echo::Echo),
     }
 }

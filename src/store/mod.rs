@@ -31,6 +31,7 @@ mod error;
 mod facts;
 mod first_key;
 mod flush;
+mod health;
 mod kept;
 mod keys;
 mod logs;
@@ -69,6 +70,7 @@ pub use audit::{AuditBroken, AuditRecord, hex};
 pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
 pub use error::StoreError;
+pub use health::Health;
 pub use keys::{Key, Revoked};
 pub use logs::{KeptEvent, LogFilter};
 pub use points::{STEPS, Step};
@@ -88,16 +90,6 @@ const NEWS_LIMIT: Duration = Duration::from_millis(50);
 
 /// How long a reading waits for another one.
 pub const READ_LIMIT: Duration = Duration::from_secs(5);
-
-/// How the store is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// There is no state directory: what is kept ends with the process.
-    None,
-    Ok,
-    /// Something cannot be read or written; what was known is in memory.
-    Degraded(String),
-}
 
 /// A handle for everyone.
 pub struct Store {

@@ -7,6 +7,9 @@ pub struct Feature {
     pub built_in: bool,
 }
 
+/// Being a hub: the store and its keys and users, the fleet, alerts, nodes, and their REST and sockets.
+pub const HUB: Feature = Feature { name: "hub", built_in: cfg!(feature = "hub") };
+
 /// Serving TLS, and `wss://` and `https://` on the way out.
 pub const TLS: Feature = Feature { name: "tls", built_in: cfg!(feature = "tls") };
 /// Announcing this device by multicast DNS, and finding others.
@@ -20,7 +23,7 @@ pub const DOCKER: Feature = Feature { name: "docker", built_in: cfg!(feature = "
 /// This device as an agent of a hub on another machine.
 pub const AGENT: Feature = Feature { name: "agent", built_in: cfg!(feature = "agent") };
 
-pub const ALL: [Feature; 5] = [TLS, MDNS, COMMANDS, DOCKER, AGENT];
+pub const ALL: [Feature; 6] = [HUB, TLS, MDNS, COMMANDS, DOCKER, AGENT];
 
 impl Feature {
     /// What to tell somebody who asks for a part that was left out; `what` is the key, the flag or the command.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 mod agent;
 mod audit;
+mod change;
 mod cluster;
 mod order;
 mod record;
@@ -11,6 +12,7 @@ mod sample;
 
 pub use agent::AgentInfo;
 pub use audit::{AuditEntry, AuditPhase};
+pub use change::Change;
 pub use cluster::{Cluster, ClusterState, ClusterStatus, ClusterWish, Node, NodeFacts, NodeRole, NodeWish};
 pub use order::{ContainerAction, Order, Outcome};
 pub use record::{ClockState, DeviceEvent, Issuer, Record, Stamp};

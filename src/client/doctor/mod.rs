@@ -7,6 +7,8 @@ mod clock;
 mod disk;
 mod hub;
 mod key;
+#[cfg_attr(not(feature = "hub"), path = "no_keys.rs")]
+mod keys;
 mod lines;
 mod model;
 mod port;

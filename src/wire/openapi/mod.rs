@@ -27,22 +27,19 @@ mod system;
 mod tests;
 
 use super::chatops::write::Object;
+use crate::types::features;
 use names::Names;
 use route::{Answer, Route};
 use schema::Model;
 
 /// All routes, by system, in the order of the document.
-const SYSTEMS: &[&[Route]] = &[
-    daemon::ROUTES,
-    system::ROUTES,
-    pins::ROUTES,
-    events::ROUTES,
-    accounts::ROUTES,
-    servers::ROUTES,
-    samples::ROUTES,
-    alerts::ROUTES,
-    clusters::ROUTES,
-];
+const SYSTEMS: &[&[Route]] = &[daemon::ROUTES, system::ROUTES, pins::ROUTES, events::ROUTES];
+
+/// And those of a hub.
+const HUBS: &[&[Route]] = match features::HUB.built_in {
+    true => &[accounts::ROUTES, servers::ROUTES, samples::ROUTES, alerts::ROUTES, clusters::ROUTES],
+    false => &[],
+};
 
 /// The groups of the document, with what holds for each.
 const TAGS: &[(&str, &str)] = &[
@@ -80,7 +77,7 @@ const SECURITY: &[(&str, &str)] = &[
 ];
 
 fn routes() -> impl Iterator<Item = &'static Route> {
-    SYSTEMS.iter().copied().flatten()
+    SYSTEMS.iter().chain(HUBS).copied().flatten()
 }
 
 /// Whether there is such a path. A slash at its end is not looked at here.
@@ -98,6 +95,7 @@ pub fn document() -> Vec<u8> {
     let mut out = Vec::new();
     let (mut answers, mut models) = (Names::new(), Names::new());
     routes().for_each(|route| collect(route, &mut answers, &mut models));
+    let tags = TAGS.iter().filter(|(name, _)| routes().any(|route| route.tag == *name));
     Object::open(&mut out)
         .text("openapi", "3.0.3")
         .object("info", |info| {
@@ -108,7 +106,7 @@ pub fn document() -> Vec<u8> {
         .list("servers", ["/"], |out, url| {
             Object::open(out).text("url", url).text("description", "This daemon").close();
         })
-        .list("tags", TAGS, |out, (name, about)| {
+        .list("tags", tags, |out, (name, about)| {
             Object::open(out).text("name", name).text("description", about).close();
         })
         .list("security", SECURITY, |out, (name, _)| Object::open(out).raw(name, "[]").close())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::{ClientError, print_line};
+use super::super::{ClientError, print_line};
 use crate::auth::{KeyId, mint};
 use crate::cli::{KeyAddArgs, KeyRevokeArgs};
 use crate::rt::clock;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use super::super::{ClientError, print_line};
 use super::keys::{failed, open, open_to_read, time};
-use super::{ClientError, print_line};
 use crate::auth::Account;
 use crate::auth::password::{self, MAX_BYTES, Passwords};
 use crate::cli::{PasswordArgs, UserAddArgs, UserNameArgs, UserPasswdArgs, UserRoleArgs};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{ClientError, print_line};
+use super::super::{ClientError, print_line};
 use crate::cli::AuditArgs;
 use crate::store::{AuditRecord, Db, OpenError, hex};
 use crate::types::plain::plain;
