@@ -40,6 +40,8 @@ fn the_agents_sandbox_is_the_daemons() {
     let service = |name: &str| -> Vec<String> {
         let text = read(name).replace("pinwire agent --config", "pinwire serve --config");
         let text = text.replace("/agent.toml", "/pinwire.toml");
+        // When one follows the other, what the first leaves behind is not the second's.
+        let text = text.replace("RuntimeDirectory=pinwire-agent", "RuntimeDirectory=pinwire");
         let settings = text.lines().skip_while(|line| *line != "[Service]");
         settings.filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
