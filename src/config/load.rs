@@ -52,7 +52,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
 /// A configuration that is good but for keys that are not there, for who wants to look at the rest all the same.
 pub struct Examined {
     pub config: Config,
-    /// Why there is no key where one is needed; `config.auth` is then [`Auth::Stored`].
+    /// Why there is no key where one is needed; `config.auth` is then [`super::Auth::Stored`].
     pub keyless: Option<ConfigError>,
     /// Why there is no key to show the hub; `config.agent.key` is then empty.
     pub agent_keyless: Option<ConfigError>,
