@@ -8,9 +8,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::load::load_lines;
+use super::settings::Shown;
 use super::source::dotted;
-use super::{Backend, Config, ConfigError, Flags, Mode};
-use crate::types::line::Bias;
+use super::{Config, ConfigError, Flags, Mode};
 
 /// The file's name in the runtime directory.
 const FILE: &str = "lines.toml";
@@ -26,14 +26,8 @@ pub fn lines_file(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 pub fn lines_in_use(config: &Config) -> String {
     let mut text = String::from("# The lines the daemon has in use, for `pinwire safe`. Written by the daemon.\n");
     // Writing to a text cannot fail.
-    let _ = writeln!(text, "root = {}\n[gpio]\nbackend = \"{}\"", quoted(&config.root.to_string_lossy()), {
-        match config.gpio.backend {
-            Backend::Auto => "auto",
-            Backend::Cdev => "cdev",
-            Backend::Sysfs => "sysfs",
-            Backend::Sim => "sim",
-        }
-    });
+    let root = quoted(&config.root.to_string_lossy());
+    let _ = writeln!(text, "root = {root}\n[gpio]\nbackend = {}", config.gpio.backend.shown());
     if let Some(chip) = &config.gpio.chip {
         let _ = writeln!(text, "chip = {}", quoted(chip));
     }
@@ -45,12 +39,7 @@ pub fn lines_in_use(config: &Config) -> String {
             text.push_str("active_low = true\n");
         }
         if let Some(bias) = line.bias.filter(|_| mode == Mode::Output) {
-            let word = match bias {
-                Bias::Up => "up",
-                Bias::Down => "down",
-                Bias::Floating => "off",
-            };
-            let _ = writeln!(text, "bias = \"{word}\"");
+            let _ = writeln!(text, "bias = {}", bias.shown());
         }
         if mode == Mode::Pwm {
             let _ = writeln!(text, "frequency = {}", line.frequency);
@@ -76,7 +65,7 @@ pub fn load_safe(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<
     }
 }
 
-/// A text as TOML has it.
+/// A text as TOML has it; [`Shown`] writes for people, and escapes what it cannot show in its own way.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

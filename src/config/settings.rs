@@ -6,6 +6,8 @@
 mod list;
 mod shown;
 
+pub(super) use shown::Shown;
+
 use std::borrow::Cow;
 
 use super::Config;
