@@ -88,8 +88,12 @@ class Process:
         if body is not None:
             request.add_header("Content-Type", "application/json")
             data = json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=LIMIT) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, data, timeout=LIMIT) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as refusal:
+            refusal.msg += f": {method} {path}: {refusal.read(500).decode(errors='replace')}"
+            raise
 
     def until(self, path, fits):
         """Asks until the answer is as it should be. Each try waits for an answer, not for time to pass."""
@@ -182,9 +186,10 @@ def main():
             server, key = seed(own)
             running.append(agent(directory, own.url, key))
             own.until(f"/api/v1/servers/{server}", lambda answer: answer["status"] == "online")
+            # Before it is looked for what can be found: an address may register a few users and must then wait.
+            token = user(own)
             # An operator's key first; what is about a user, and what a user may see, with a user's token then.
             status = look(own, seconds * 2 // 3, "X-API-Key", KEY, server, ["--exclude-path-regex", USERS, *arguments])
-            token = user(own)
             server = own.ask("POST", "/api/v1/servers", {"name": "shed"}, token)["id"]
             own.ask("POST", f"/api/v1/metrics/{server}", SAMPLE, token)
             # The token is needed until the end, and this server has no agent.
