@@ -178,7 +178,7 @@ pub struct CallArgs {
 pub struct WatchArgs {
     #[command(flatten)]
     pub client: ClientArgs,
-    /// Only topics like these: * is one level, or all the rest at the end, as in 'gpio.*' [default: everything]
+    /// Only topics like these: * is one level, ** at the end all the rest, as in 'gpio.**' [default: everything]
     #[arg(value_name = "PATTERN", value_parser = parse_pattern)]
     pub patterns: Vec<String>,
     /// Stop after this many events [default: never]
@@ -408,11 +408,11 @@ mod tests {
         assert_eq!((call.client.url.as_str(), call.client.timeout), ("ws://127.0.0.1:9000", Duration::from_secs(10)));
         assert_eq!((call.action.as_str(), call.params), ("READ_MEMORY", None));
 
-        let words = ["watch", "gpio.*", "system.**", "--count", "3", "--url", "wss://pi:1", "--timeout", "500ms"];
+        let words = ["watch", "gpio.**", "system.**", "--count", "3", "--url", "wss://pi:1", "--timeout", "500ms"];
         let Some(Command::Watch(watch)) = parse(&words).expect("parses").command else {
             panic!("not watch");
         };
-        assert_eq!(watch.patterns, ["gpio.*", "system.**"]);
+        assert_eq!(watch.patterns, ["gpio.**", "system.**"]);
         assert_eq!((watch.count, watch.client.timeout), (Some(3), Duration::from_millis(500)));
 
         for data in ["-", "-5", "open"] {

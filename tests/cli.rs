@@ -128,10 +128,10 @@ fn bad_usage_is_told_with_exit_code_2() {
 fn watch_prints_events_as_they_happen_and_stops_after_its_count() {
     let daemon = Daemon::start(&[]);
     let mut command = daemon.client("watch");
-    command.args(["gpio.*", "door", "--count", "3"]);
+    command.args(["gpio.**", "door", "--count", "3"]);
     let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     let (events, said) = (lines(watch.stdout.take().expect("piped")), lines(watch.stderr.take().expect("piped")));
-    assert_eq!(said.recv_timeout(LIMIT).expect("ready"), "watching gpio.* door");
+    assert_eq!(said.recv_timeout(LIMIT).expect("ready"), "watching gpio.** door");
     let mut ws = daemon.ws("/");
     for (pin, level) in [(4, "high"), (5, "high")] {
         ws.ask(&json!({"action": "SIMULATE_INPUT", "params": {"pin": pin, "level": level}}).to_string());

@@ -30,7 +30,7 @@ fn pin_of(event: &Value) -> &Value {
 fn an_event_is_an_endrpi_message_of_its_own() {
     let daemon = Daemon::start(&[]);
     let (mut watcher, mut actor) = (daemon.ws("/"), daemon.ws("/"));
-    subscribe(&mut watcher, json!(["gpio.*"]));
+    subscribe(&mut watcher, json!(["gpio.**"]));
     drive(&mut actor, "GPIO4", "high");
     let text = watcher.text();
     let event: Value = serde_json::from_str(&text).expect("JSON");
@@ -56,7 +56,7 @@ fn an_event_is_an_endrpi_message_of_its_own() {
 fn an_unchanged_level_is_no_event() {
     let daemon = Daemon::start(&[]);
     let (mut watcher, mut actor) = (daemon.ws("/"), daemon.ws("/"));
-    subscribe(&mut watcher, json!(["gpio.*"]));
+    subscribe(&mut watcher, json!(["gpio.**"]));
     drive(&mut actor, "GPIO4", "low");
     drive(&mut actor, "GPIO5", "high");
     drive(&mut actor, "GPIO5", "high");
@@ -69,8 +69,8 @@ fn an_unchanged_level_is_no_event() {
 fn overlapping_patterns_bring_each_event_once() {
     let daemon = Daemon::start(&[]);
     let (mut watcher, mut actor) = (daemon.ws("/"), daemon.ws("/"));
-    subscribe(&mut watcher, json!(["gpio.*", "gpio.**", "gpio.", "**"]));
-    subscribe(&mut watcher, json!(["gpio.state.changed", "gpio.*", "*"]));
+    subscribe(&mut watcher, json!(["gpio.*.*", "gpio.**", "gpio.", "**"]));
+    subscribe(&mut watcher, json!(["gpio.state.changed", "gpio.**", "*.*.changed"]));
     for pin in 4..10 {
         drive(&mut actor, &format!("GPIO{pin}"), "high");
     }
@@ -78,7 +78,8 @@ fn overlapping_patterns_bring_each_event_once() {
         assert_eq!(pin_of(&watcher.json()), pin);
     }
     // One less is not none.
-    let answer = watcher.ask(r#"{"action":"UNSUBSCRIBE","params":{"topics":["gpio.*","**","never.subscribed"]}}"#);
+    let answer =
+        watcher.ask(r#"{"action":"UNSUBSCRIBE","params":{"topics":["gpio.**","**","gpio.*.*","never.subscribed"]}}"#);
     assert_eq!(answer["success"], true, "{answer}");
     drive(&mut actor, "GPIO10", "high");
     assert_eq!(pin_of(&watcher.json()), 10);
@@ -88,12 +89,15 @@ fn overlapping_patterns_bring_each_event_once() {
 fn patterns_select_topics_level_by_level() {
     let daemon = Daemon::start(&[]);
     let mut watcher = daemon.ws("/");
-    subscribe(&mut watcher, json!(["house.*.door", "garage.", "cellar.**"]));
-    for topic in ["house.door", "house.a.b.door", "house.front.door", "garage", "garagex.a", "garage.a.b", "cellar"] {
+    subscribe(&mut watcher, json!(["house.*.door", "garage.", "cellar.**", "roof.*"]));
+    for topic in
+        ["house.door", "house.a.b.door", "house.front.door", "garage", "garagex.a", "garage.a.b", "cellar", "roof.a.b"]
+    {
         publish(&daemon, topic, "");
     }
     publish(&daemon, "cellar.light", "");
-    for expected in ["house.front.door", "garage.a.b", "cellar", "cellar.light"] {
+    publish(&daemon, "roof.a", "");
+    for expected in ["house.front.door", "garage.a.b", "cellar", "cellar.light", "roof.a"] {
         assert_eq!(watcher.json()["data"]["topic"], expected);
     }
 }
@@ -117,7 +121,7 @@ fn unsubscribing_ends_what_was_named_or_everything() {
     let daemon = Daemon::start(&[]);
     let (mut watcher, mut actor) = (daemon.ws("/"), daemon.ws("/"));
     assert_eq!(watcher.ask(r#"{"action":"UNSUBSCRIBE"}"#)["success"], true, "nothing to unsubscribe is no error");
-    subscribe(&mut watcher, json!(["gpio.*", "door", "window"]));
+    subscribe(&mut watcher, json!(["gpio.**", "door", "window"]));
     assert_eq!(watcher.ask(r#"{"action":"UNSUBSCRIBE","params":{"topics":["door"]}}"#)["data"], "Unsubscribed");
     publish(&daemon, "door", "");
     publish(&daemon, "window", "");
@@ -126,7 +130,7 @@ fn unsubscribing_ends_what_was_named_or_everything() {
     publish(&daemon, "window", "");
     drive(&mut actor, "GPIO4", "high");
     assert_eq!(watcher.ask(r#"{"action":"READ_MEMORY"}"#)["action"], "READ_MEMORY", "no event came in between");
-    subscribe(&mut watcher, json!(["gpio.*"]));
+    subscribe(&mut watcher, json!(["gpio.**"]));
     drive(&mut actor, "GPIO4", "low");
     assert_eq!(watcher.json()["data"]["data"]["state"], "low");
 }
@@ -139,12 +143,14 @@ fn subscriptions_that_cannot_be_are_refused_with_the_reason() {
     let table = [
         (Value::Null, "missing 'params'"),
         (json!({}), "missing 'params'"),
-        (json!({"topic": "gpio.*"}), "missing 'topics'"),
-        (json!({"topics": "gpio.*"}), "invalid 'topics'"),
+        (json!({"topic": "gpio.**"}), "missing 'topics'"),
+        (json!({"topics": "gpio.**"}), "invalid 'topics'"),
         (json!({"topics": [1]}), "invalid 'topics'"),
         (json!({"topics": []}), "At least one topic"),
         (json!({"topics": [""]}), "must not be empty"),
         (json!({"topics": ["a", long]}), "256"),
+        (json!({"topics": ["a.".repeat(16) + "*"]}), "16 levels"),
+        (json!({"topics": ["**.a"]}), "last level"),
     ];
     for (params, part) in table {
         let answer = ws.ask(&json!({"action": "SUBSCRIBE", "params": params, "id": 7}).to_string());

@@ -112,7 +112,7 @@ fn a_leased_line_refuses_others_in_every_way_they_may_ask() {
 fn sequences_play_on_the_device_until_they_end_or_are_cancelled() {
     let daemon = Daemon::start(&[]);
     let (mut ws, mut watcher) = (daemon.ws("/"), daemon.ws("/"));
-    assert_eq!(ask(&mut watcher, "SUBSCRIBE", json!({"topics": ["gpio.*"]}))["success"], true);
+    assert_eq!(ask(&mut watcher, "SUBSCRIBE", json!({"topics": ["gpio.**"]}))["success"], true);
     let mut seen = |count: usize| -> Vec<Value> {
         let event = |_| watcher.json()["data"]["data"].clone();
         (0..count).map(event).map(|data| json!([data["pin"], data["state"]])).collect()

@@ -94,7 +94,7 @@ fn an_update_that_fails_at_its_last_pin_has_changed_none() {
     let daemon = Daemon::start(&[]);
     let mut ws = daemon.ws("/");
     let mut watcher = daemon.ws("/");
-    watcher.ask(r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.*"]}}"#);
+    watcher.ask(r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.**"]}}"#);
     let output = json!({"io": "OUTPUT", "state": 1});
     let bad = [
         json!({"GPIO4": output, "GPIO5": output, "GPIO28": output}),

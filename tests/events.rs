@@ -98,7 +98,7 @@ fn published_messages_are_no_events_here() {
 #[test]
 fn a_warning_of_the_daemon_is_an_event() {
     let daemon = daemon();
-    let mut ws = welcomed(&daemon, "/ws?types=node.*,system.*");
+    let mut ws = welcomed(&daemon, "/ws?types=node.**,system.**");
     // A daemon that may open no more descriptors cannot accept, and says so; those who are in are served on.
     let pid = Pid::from_raw(daemon.pid() as i32);
     let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), maximum: Some(4096) }).expect("prlimit");
@@ -132,13 +132,13 @@ fn info_records_are_events_only_for_those_who_configure_it() {
 #[test]
 fn types_in_the_query_choose_the_events() {
     let daemon = daemon();
-    let mut gpio = daemon.ws("/ws?types=gpio.*,system.**");
+    let mut gpio = daemon.ws("/ws?types=gpio.**,system.**");
     assert_eq!(gpio.json()["type"], "pong");
     // The status was not asked for: only the pong of this comes now.
     assert_eq!(gpio.ask(r#"{"type":"ping","request_id":"r"}"#)["request_id"], "r");
     drive(&daemon, "GPIO4", "high");
     assert_eq!(gpio.json()["type"], "gpio.state.changed");
-    let mut nodes = daemon.ws("/ws?types=node.*&types=x");
+    let mut nodes = daemon.ws("/ws?types=node.**&types=x");
     assert_eq!((&nodes.json()["type"], &nodes.json()["type"]), (&json!("pong"), &json!("node.status.changed")));
     drive(&daemon, "GPIO4", "low");
     assert_eq!(nodes.ask(r#"{"type":"ping"}"#)["type"], "pong", "and no pin's change before it");
@@ -239,11 +239,11 @@ fn a_dotted_subscription_narrows_the_documented_events_and_its_end_widens_them()
     tell(&mut ws, "subscribe", "system.");
     drive(&daemon, "GPIO4", "high");
     assert_eq!(ws.ask(r#"{"type":"ping"}"#)["type"], "pong", "nothing of pins any more");
-    tell(&mut ws, "subscribe", "gpio.*");
+    tell(&mut ws, "subscribe", "gpio.**");
     tell(&mut ws, "subscribe", "gpio.state.*");
     drive(&daemon, "GPIO4", "low");
     assert_eq!(ws.json()["data"]["state"], "low");
-    tell(&mut ws, "unsubscribe", "gpio.*");
+    tell(&mut ws, "unsubscribe", "gpio.**");
     tell(&mut ws, "unsubscribe", "gpio.state.*");
     drive(&daemon, "GPIO4", "high");
     assert_eq!(ws.ask(r#"{"type":"ping"}"#)["type"], "pong", "not both ways to it are left, and no duplicate came");
@@ -259,7 +259,7 @@ fn a_dotted_subscription_narrows_the_documented_events_and_its_end_widens_them()
 fn the_end_is_announced_and_every_socket_closed_with_1001() {
     let mut daemon = daemon();
     let mut ws = welcomed(&daemon, "/ws");
-    let mut code = welcomed(&daemon, "/ws?types=node.*");
+    let mut code = welcomed(&daemon, "/ws?types=node.**");
     tell(&mut code, "subscribe", "nodes");
     let mut others = ["/", "/subscribe?clientName=x", "/publish?clientName=x", "/info"].map(|path| daemon.ws(path));
     others.iter_mut().for_each(Ws::sync);

@@ -55,7 +55,7 @@ fn inside_the_namespaces() {
 
     // The announcement, as another machine sees it.
     let mut hub = hub(Command::new(common::program()), "0.0.0.0:0");
-    let mut events = Ws::connect(hub.addr, "/ws?types=node.*", &[]).expect("a socket");
+    let mut events = Ws::connect(hub.addr, "/ws?types=node.**", &[]).expect("a socket");
     assert_eq!(
         (events.json()["type"].as_str(), events.json()["data"]["status"].as_str()),
         (Some("pong"), Some("ready"))

@@ -432,7 +432,7 @@ fn fifty_reloads_under_load_leave_nothing_behind_and_nobody_notices() {
          fan = { pin = 18, mode = \"output\" }\nspare = { pin = 22, mode = \"input\" }\n",
     ];
     let daemon = Daemon::with_config(configs[0], &[]);
-    let mut events = daemon.ws("/ws?types=gpio.*");
+    let mut events = daemon.ws("/ws?types=gpio.**");
     events.until(|event| event["type"] == "pong");
     let mut idle = daemon.ws("/");
     // A client that is answered as ever, on a line of its own.

@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn new(pins: &str) -> Bench {
         let daemon = Daemon::with_config(&file(pins), &[]);
-        let (ws, mut events) = (daemon.ws("/"), daemon.ws("/ws?types=gpio.*"));
+        let (ws, mut events) = (daemon.ws("/"), daemon.ws("/ws?types=gpio.**"));
         events.until(|event| event["type"] == "pong");
         let mut bench = Bench { daemon, ws, events };
         bench.told();

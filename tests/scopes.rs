@@ -44,7 +44,7 @@ fn lacks(answer: &Value, scope: &str) {
 
 #[test]
 fn endrpi_s_socket_touches_only_the_pins_of_the_key() {
-    let (daemon, all, some) = serve(&["read:GPIO17", "read:GPIO4", "write:GPIO17", "subscribe:gpio.*"]);
+    let (daemon, all, some) = serve(&["read:GPIO17", "read:GPIO4", "write:GPIO17", "subscribe:gpio.**"]);
     let mut ws = ws(&daemon, "/", &some);
     let read = |pins: &[&str]| json!({"action": "READ_PIN_CONFIGURATIONS", "params": {"pins": pins}}).to_string();
     assert_eq!(ws.ask(&read(&["GPIO17", "GPIO4"]))["success"], true);
@@ -60,7 +60,7 @@ fn endrpi_s_socket_touches_only_the_pins_of_the_key() {
     assert!(of("GPIO17") && of("GPIO4"), "{states}");
     let whole = daemon.http("GET", "/pins/GPIO17", &[("X-API-Key", &all)], "").json();
     assert_eq!(whole["state"], 1.0, "a refused update changes none of its pins: {whole}");
-    lacks(&ws.ask(r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.*","system.*"]}}"#), "subscribe:system.*");
+    lacks(&ws.ask(r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.**","system.**"]}}"#), "subscribe:system.**");
     assert_eq!(ws.ask(r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.state.*"]}}"#)["success"], true);
     // Telemetry has no scope.
     assert_eq!(ws.ask(r#"{"action":"READ_MEMORY"}"#)["success"], true);
@@ -104,7 +104,7 @@ fn endrpi_s_rest_answers_403_and_names_the_scope() {
 
 #[test]
 fn events_are_narrowed_to_the_key() {
-    let (daemon, all, some) = serve(&["subscribe:gpio.*"]);
+    let (daemon, all, some) = serve(&["subscribe:gpio.**"]);
     let mut ws = ws(&daemon, "/ws", &some);
     assert_eq!(ws.json()["type"], "pong");
     let refused = |ws: &mut Ws, topic: &str, scope: &str| {
@@ -114,7 +114,7 @@ fn events_are_narrowed_to_the_key() {
     };
     refused(&mut ws, "system", "subscribe:system.metrics");
     refused(&mut ws, "nodes", "subscribe:node.status.changed");
-    refused(&mut ws, "system.*", "subscribe:system.*");
+    refused(&mut ws, "system.**", "subscribe:system.**");
     let on = daemon.http(
         "PUT",
         "/pins/GPIO17",
@@ -129,10 +129,10 @@ fn events_are_narrowed_to_the_key() {
         Err(tungstenite::Error::Http(answer)) => answer.status().as_u16(),
         Err(error) => panic!("{error}"),
     };
-    assert_eq!((status("/ws?types=gpio.state.*"), status("/ws?types=gpio.*,node.*")), (101, 403));
-    let mut late = daemon.ws("/ws?types=node.*");
+    assert_eq!((status("/ws?types=gpio.state.*"), status("/ws?types=gpio.**,node.**")), (101, 403));
+    let mut late = daemon.ws("/ws?types=node.**");
     late.send(&json!({"type": "auth", "token": some}).to_string());
-    assert_eq!(late.closed(), (1008, "this API key lacks the scope 'subscribe:node.*'".into()));
+    assert_eq!(late.closed(), (1008, "this API key lacks the scope 'subscribe:node.**'".into()));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn a_busy_daemon_says_that_it_stops_before_it_closes() {
     for _ in 0..5 {
         // The publishers do not read their Close, so each end takes this long.
         let mut daemon = Daemon::with_config("[session]\nclose_deadline = \"200ms\"\n", &[]);
-        let mut watcher = daemon.ws("/ws?types=node.*");
+        let mut watcher = daemon.ws("/ws?types=node.**");
         watcher.until(|event| event["data"]["status"] == "ready");
         watcher.sync();
         std::thread::scope(|scope| {

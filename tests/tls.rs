@@ -114,7 +114,7 @@ fn a_changed_pin_appears_on_the_events_socket_and_in_watch_over_wss() {
     let mut events = ws(daemon.addr, &cert, "/ws");
     while json(&mut events)["type"] != "node.status.changed" {}
     let mut watch = daemon.client("watch");
-    watch.arg("--ca").arg(daemon.dir.path().join("server.pem")).arg("gpio.*");
+    watch.arg("--ca").arg(daemon.dir.path().join("server.pem")).arg("gpio.**");
     watch.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
     let mut watch = watch.spawn().expect("starts");
     let mut lines = std::io::BufReader::new(watch.stdout.take().expect("piped"));

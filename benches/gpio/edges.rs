@@ -108,12 +108,12 @@ fn rounds(options: &Options, backend: Backend, dialect: Dialect) -> Result<[Time
     let sim = device::chip();
     let daemon = device::daemon(options, Some(backend), "error", CONFIG);
     let mut ws = match dialect {
-        Dialect::PiController => daemon.ws("/ws?types=gpio.*"),
+        Dialect::PiController => daemon.ws("/ws?types=gpio.**"),
         Dialect::Endrpi => daemon.ws("/"),
     };
     match dialect {
         Dialect::PiController => ws.sync(),
-        Dialect::Endrpi => drop(ask(&mut ws, "SUBSCRIBE", json!({"topics": ["gpio.*"]}))?),
+        Dialect::Endrpi => drop(ask(&mut ws, "SUBSCRIBE", json!({"topics": ["gpio.**"]}))?),
     }
     let mut gpiomon = Gpiomon::start(&sim, LIMIT + LONGEST_EDGE * options.edges)?;
     let mut bare = Bare::start(&sim, BARE)?;

@@ -113,7 +113,7 @@ def stop(machine):
 
 def switch(machine, key, backend, client):
     """Pin 17 by a WebSocket client, seen by a probe and told as an event; then by pinwire's own client."""
-    with Visitor(machine, key) as visitor, Visitor(machine, key, "/ws?types=gpio.*") as listener:
+    with Visitor(machine, key) as visitor, Visitor(machine, key, "/ws?types=gpio.**") as listener:
         for state in (1, 0, 1):
             visitor.call("UPDATE_PIN_CONFIGURATIONS", {"pins": {"GPIO17": {"io": "OUTPUT", "state": state}}})
             expect(f"GPIO17 is an output and {state} at the hardware", machine.is_output(17) and machine.level(17) == state)

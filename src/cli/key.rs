@@ -63,7 +63,7 @@ pub struct KeyAddArgs {
     pub expires: Option<Duration>,
     /// Let the key do only this, may be repeated; --help lists the scopes [default: all]
     ///
-    /// subscribe:PATTERN and publish:PATTERN (topics, such as gpio.*), read:PIN and write:PIN (GPIO17, or * for all),
+    /// subscribe:PATTERN and publish:PATTERN (topics, such as gpio.**), read:PIN and write:PIN (GPIO17, or * for all),
     /// command, docker, admin.
     #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
     pub scopes: Vec<String>,

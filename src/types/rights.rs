@@ -156,7 +156,7 @@ impl Rights {
     /// # Errors
     /// The scope that is missing; so for all others.
     pub fn publish(&self, topic: &str) -> Result<(), Lacks> {
-        self.need(self.publish.iter().any(|pattern| pattern.matches(topic)), || format!("publish:{topic}"))
+        self.need(self.publish.iter().any(|pattern| pattern.spans(topic)), || format!("publish:{topic}"))
     }
 
     /// Everything the pattern selects.
@@ -167,7 +167,7 @@ impl Rights {
 
     /// One topic by its name.
     pub fn hear(&self, topic: &str) -> Result<(), Lacks> {
-        self.need(self.subscribe.iter().any(|pattern| pattern.matches(topic)), || format!("subscribe:{topic}"))
+        self.need(self.subscribe.iter().any(|pattern| pattern.spans(topic)), || format!("subscribe:{topic}"))
     }
 
     pub fn read(&self, pin: Pin) -> Result<(), Lacks> {
@@ -224,8 +224,8 @@ mod tests {
             assert!(all.is_all() && all.publish("x").is_ok() && all.verb(Verb::Admin).is_ok());
             assert_eq!((all.kept().as_str(), all.to_string().as_str()), ("all", "all"));
         }
-        let some = rights(&["subscribe:gpio.*", "publish:door", "read:GPIO17", "write:pin11", "command", "command"]);
-        assert_eq!(some.to_string(), "subscribe:gpio.*, publish:door, read:GPIO17, write:pin11, command");
+        let some = rights(&["subscribe:gpio.**", "publish:door", "read:GPIO17", "write:pin11", "command", "command"]);
+        assert_eq!(some.to_string(), "subscribe:gpio.**, publish:door, read:GPIO17, write:pin11, command");
         assert_eq!(Rights::from_kept(&some.kept()), some);
         assert!(some.publish("door").is_ok() && some.hear("gpio.state.changed").is_ok());
         assert_eq!(some.publish("doors").expect_err("no").to_string(), "this API key lacks the scope 'publish:doors'");

@@ -14,7 +14,7 @@ const [RETRY_FIRST_MS, RETRY_MOST_MS] = [500, 30_000];
 /** Lines kept in the list of events, and characters shown of each. */
 const [MOST_EVENTS, MOST_CHARACTERS] = [200, 1000];
 /** What the page listens to by itself. */
-const OWN_TOPICS = ['gpio.*', 'node.*', 'system.*'];
+const OWN_TOPICS = ['gpio.**', 'node.**', 'system.**'];
 
 const $ = (id) => document.getElementById(id);
 const base = new URL('./', location.href);

@@ -70,7 +70,7 @@ def test_a_page_from_elsewhere_gets_nothing_until_it_is_listed(start):
 
 def test_a_stopping_daemon_says_so_and_closes_with_1001(start):
     daemon = start()
-    with BrowserClient(daemon, "/ws?types=node.*") as browser:
+    with BrowserClient(daemon, "/ws?types=node.**") as browser:
         assert browser.next("node.status.changed")["data"]["status"] == "ready"
         daemon.terminate()
         assert browser.next("node.status.changed")["data"]["status"] == "stopping"
@@ -81,13 +81,13 @@ def test_a_stopping_daemon_says_so_and_closes_with_1001(start):
 
 def test_a_pin_update_on_one_socket_appears_on_ws_and_in_pinwire_watch(start):
     daemon = start(config=LED)
-    command = daemon.command("watch", "--count", 2, "gpio.*")
+    command = daemon.command("watch", "--count", 2, "gpio.**")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, env=clean_environment(), **pipes) as watch:
         try:
             said = first_line(watch, watch.stderr)
-            assert said.startswith("watching gpio.*"), said
-            with daemon.ws("/") as endrpi, BrowserClient(daemon, "/ws?types=gpio.*") as browser:
+            assert said.startswith("watching gpio.**"), said
+            with daemon.ws("/") as endrpi, BrowserClient(daemon, "/ws?types=gpio.**") as browser:
                 for pin, state in [("GPIO18", 1), ("GPIO23", 1)]:
                     set_pin(endrpi, pin, state)
                 shown = [browser.next("gpio.state.changed")["data"] for _ in range(2)]

@@ -41,7 +41,7 @@ pub fn simulate_input(params: Option<&RawValue>, resolve: Resolve<'_>) -> Made {
     Ok(Call::SimulateInput { pin, level })
 }
 
-/// `{"topics": ["gpio.*", …]}`.
+/// `{"topics": ["gpio.**", …]}`.
 pub fn subscribe(params: Option<&RawValue>) -> Made {
     patterns(object(params)?).map(Call::Subscribe)
 }

@@ -15,7 +15,7 @@ call UPDATE_PIN_CONFIGURATIONS '{"pins":{"GPIO5":{"io":"OUTPUT","state":0}}}' >/
 same "and really taken back" 0 "$(level 5)"
 
 # An event: whoever watches is told of a change. Connected is what the hub tells of first.
-timeout 60 pinwire watch --api-key-file "$KEY" --count 1 'gpio.*' >/run/watched &
+timeout 60 pinwire watch --api-key-file "$KEY" --count 1 'gpio.**' >/run/watched &
 watcher=$!
 toggle=0
 within "$LIMIT" eval 'toggle=$((1 - toggle)); call UPDATE_PIN_CONFIGURATIONS "{\"pins\":{\"GPIO5\":{\"io\":\"OUTPUT\",\"state\":$toggle}}}"; ! kill -0 $watcher'

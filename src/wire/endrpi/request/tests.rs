@@ -205,9 +205,9 @@ fn the_extensions_name_the_field_they_refuse() {
         ("SIMULATE_INPUT", r#"{"pin":4,"level":"up"}"#, "Received message with invalid 'level' field"),
         ("SIMULATE_INPUT", r#"{"pin":4,"level":[1]}"#, "Received message with invalid 'level' field"),
         ("SUBSCRIBE", r#"{"x":1}"#, "Received message with missing 'topics' field"),
-        ("SUBSCRIBE", r#"{"topics":"gpio.*"}"#, "Received message with invalid 'topics' field"),
-        ("SUBSCRIBE", r#"{"topics":["gpio.*",1]}"#, "Received message with invalid 'topics' field"),
-        ("SUBSCRIBE", r#"{"topics":["gpio.*",""]}"#, &long),
+        ("SUBSCRIBE", r#"{"topics":"gpio.**"}"#, "Received message with invalid 'topics' field"),
+        ("SUBSCRIBE", r#"{"topics":["gpio.**",1]}"#, "Received message with invalid 'topics' field"),
+        ("SUBSCRIBE", r#"{"topics":["gpio.**",""]}"#, &long),
         ("SUBSCRIBE", r#"{"topics":[]}"#, "At least one topic must be supplied"),
         ("UNSUBSCRIBE", r#"{"topics":[]}"#, "At least one topic must be supplied"),
         ("UNSUBSCRIBE", r#"[1]"#, "Received message with invalid 'params' field"),
@@ -235,8 +235,8 @@ fn the_extensions_are_understood() {
         let text = format!(r#"{{"action":"SIMULATE_INPUT","params":{{"pin":"led-1","level":{level}}}}}"#);
         assert_eq!(call(&text), Call::SimulateInput { pin: pin(17), level: expected }, "{text}");
     }
-    let topics: Vec<Pattern> = ["gpio.*", "door"].map(|topic| Pattern::new(topic).expect("valid")).to_vec();
-    let text = r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.*","door"]}}"#;
+    let topics: Vec<Pattern> = ["gpio.**", "door"].map(|topic| Pattern::new(topic).expect("valid")).to_vec();
+    let text = r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.**","door"]}}"#;
     assert_eq!(call(text), Call::Subscribe(topics.clone()));
     assert_eq!(call(&text.replace("SUB", "UNSUB")), Call::Unsubscribe(topics));
     for all in [r#"{"action":"UNSUBSCRIBE"}"#, r#"{"action":"UNSUBSCRIBE","params":{}}"#] {
