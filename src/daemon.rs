@@ -3,6 +3,7 @@
 //! what the store still has to, end.
 
 mod in_use;
+mod needs;
 mod reload;
 
 use std::fs::File;
@@ -21,7 +22,7 @@ use crate::alerts::Alerts;
 use crate::auth::Gate;
 use crate::auth::password::Passwords;
 use crate::collect::{Collector, Containers};
-use crate::config::{Accounts, Auth, Config, ConfigError};
+use crate::config::{Accounts, Config, ConfigError};
 use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
@@ -40,6 +41,8 @@ use crate::types::event::{Body, Event, NodeStatus};
 use crate::types::features;
 use crate::types::fleet::Server;
 use crate::{http, logging, run, wire};
+pub use needs::StartError;
+use needs::{lock, make_first_key, need_a_key};
 
 /// How long each step of a shutdown that should be immediate may take.
 const STEP: Duration = Duration::from_millis(500);
@@ -49,17 +52,6 @@ const STORE_START: Duration = Duration::from_secs(600);
 
 /// What it has where others have used up all the time.
 const MOMENT: Duration = Duration::from_millis(50);
-
-/// Why the daemon could not start, in one line; the exit code is 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(String);
-
-impl StartError {
-    fn new(what: impl std::fmt::Display) -> StartError {
-        StartError(what.to_string())
-    }
-}
 
 /// Runs until SIGTERM or SIGINT. On SIGHUP the configuration is computed again by `load`, from the same sources.
 ///
@@ -119,7 +111,7 @@ pub fn safe(config: &Config) -> Result<(), StartError> {
             Err(error) => failed.push(error.to_string()),
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(StartError(failed.join("; "))) }
+    if failed.is_empty() { Ok(()) } else { Err(StartError::new(failed.join("; "))) }
 }
 
 struct Daemon {
@@ -170,7 +162,7 @@ impl Daemon {
             log::warn!("root '{}' is no directory: there will be no telemetry", config.root.display());
         }
         // What can fail for reasons of the operator's comes first.
-        let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::new)?.map(Arc::new);
+        let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::config)?.map(Arc::new);
         if config.state_dir.is_some() && features::HUB.built_in {
             notify.takes(STORE_START, "opening the database");
         }
@@ -180,7 +172,8 @@ impl Daemon {
                  (a Pi's generator is the kernel module bcm2835-rng or iproc-rng200)"
             );
         }
-        let store = Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::new)?);
+        let store =
+            Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::config)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
         let (passed, sockets) = (!passed.is_empty(), sockets(config, passed)?);
@@ -409,7 +402,7 @@ fn sockets(config: &Config, passed: Vec<Socket>) -> Result<Vec<TcpListener>, Sta
             Ok(passed.swap_remove(at).1)
         }
         None => Listener::bind(*address)
-            .map_err(|error| StartError(format!("cannot listen on {address}: {}", plain(&error)))),
+            .map_err(|error| StartError::new(format!("cannot listen on {address}: {}", plain(&error)))),
     };
     config.listen.iter().map(open).collect()
 }
@@ -438,56 +431,6 @@ fn descriptors_for_later(config: &Config) -> usize {
         + count(docker.enabled, 2)
         + count(alerts.webhook.is_some(), 4)
         + count(alerts.command.is_some(), 8)
-}
-
-/// Keeps a second daemon from this one's state directory: both would believe that what they know of it is all there is.
-/// The lock is on the directory itself, so it needs nothing to be written.
-fn lock(dir: Option<&Path>) -> Result<Option<File>, StartError> {
-    let Some(open) = dir.and_then(|dir| File::open(dir).ok()) else { return Ok(None) };
-    match rustix::fs::flock(&open, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let dir = dir.unwrap_or(Path::new("")).display();
-            Err(StartError(format!(
-                "state_dir '{dir}' is in use by another pinwire daemon or agent: stop that first, or give this one a \
-                 directory of its own"
-            )))
-        }
-        // A file system without such locks.
-        _ => Ok(Some(open)),
-    }
-}
-
-/// On a first start, where that is wanted, a key comes into being without anybody's hand.
-fn make_first_key(config: &Config, store: &Store) -> Result<(), StartError> {
-    let Some(path) = config.accounts.first_key_file.as_deref().filter(|_| matches!(config.auth, Auth::Stored)) else {
-        return Ok(());
-    };
-    match store.make_first_key(path) {
-        Ok(None) => Ok(()),
-        Ok(Some(id)) => {
-            log::info!("first start: key {id}, which may do everything, is in '{}'", path.display());
-            Ok(())
-        }
-        Err(why) => Err(StartError(format!("auth.first_key_file '{}': {why}", path.display()))),
-    }
-}
-
-/// Where only the store's keys let anybody in, there must be one.
-fn need_a_key(config: &Config, store: &Store) -> Result<(), StartError> {
-    let somebody = || store.keys().opens(clock::wall()) || store.accounts().active() > 0;
-    if !matches!(config.auth, Auth::Stored) || somebody() {
-        return Ok(());
-    }
-    let dir = config.state_dir.clone().unwrap_or_default();
-    let dir = dir.display();
-    Err(StartError(match store.health() {
-        Health::Degraded(why) => format!("auth.mode is \"key\", but the keys in '{dir}' cannot be known: {why}"),
-        _ => format!(
-            "auth.mode is \"key\", but '{dir}' holds no good API key, and none is configured: make one with `pinwire key \
-             add --name NAME --state-dir '{dir}'`, add a user with `pinwire user add`, set auth.first_key_file, or give \
-             --api-key-file FILE"
-        ),
-    }))
 }
 
 /// The table of nodes: this device, and whose agents come and go.

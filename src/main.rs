@@ -1,6 +1,6 @@
 //! The `pinwire` program: reads the command line, runs the command, and says once what went wrong.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration.
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration: the units try again after 1, not after 2.
 #![deny(unsafe_code)]
 // Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -64,7 +64,12 @@ fn serve(mut flags: Flags) -> ExitCode {
     let passed = |socket: &systemd::Socket| Passed { address: socket.address, both_families: socket.both_families };
     flags.passed = given.sockets.iter().map(passed).collect();
     match load(&flags) {
-        Ok(config) => exit(daemon::run(config, given, &|| load(&flags)), BAD_USAGE),
+        Ok(config) => {
+            let served = daemon::run(config, given, &|| load(&flags));
+            // What may be there the next time is tried again by a service manager.
+            let lasting = served.as_ref().is_err_and(daemon::StartError::is_lasting);
+            exit(served, if lasting { BAD_USAGE } else { FAILED })
+        }
         Err(error) => exit(Err(error), BAD_USAGE),
     }
 }

@@ -229,7 +229,7 @@ fn a_state_directory_is_one_daemons_at_a_time() {
         || common::run(common::pinwire().args(["serve", "--listen", "127.0.0.1:0", "--gpio", "sim"]).args(flags));
     let refused = second();
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{text}");
+    assert_eq!(refused.status.code(), Some(1), "{text}");
     assert!(text.contains("is in use by another pinwire daemon or agent"), "{text}");
     // Also one that was killed leaves it to the next.
     first.signal("KILL");

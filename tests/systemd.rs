@@ -78,7 +78,7 @@ fn a_start_that_fails_is_never_ready() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     let output = common::run(pinwire().args(["serve", "--listen", &address]).env("NOTIFY_SOCKET", &manager.name));
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     while let Some(message) = manager.within(Duration::from_millis(1)) {
         assert!(!message.contains("READY=1"), "{message}");
     }

@@ -53,4 +53,12 @@ check "and says why, as an error" said 'cannot listen on 192\.0\.2\.1:9000' --pr
 set_key listen '":9000"'
 systemctl stop pinwire
 systemctl reset-failed pinwire
+place=$(now)
+set_key listen '"nowhere"'
+refused "a start with a bad configuration fails" timeout 30 systemctl start pinwire
+check "and says which key, as an error" said 'listen: ' --priority=err --cursor="$place"
+check "and is not tried again" failed
+same "not once" 0 "$(restarts)"
+set_key listen '":9000"'
+systemctl reset-failed pinwire
 check "with its address it starts" systemctl start pinwire
