@@ -15,5 +15,7 @@ pub mod plain;
 pub mod position;
 pub mod reading;
 pub mod rights;
+pub mod snapshot;
 pub mod token;
 pub mod topic;
+pub mod wants;
