@@ -509,6 +509,10 @@ fn the_sample_file_shows_every_key_and_explains_it() {
     for key in &top {
         let value = shown.get(key.as_str()).unwrap_or_else(|| panic!("{key} is missing"));
         let Some(section) = value.get_ref().as_table() else { continue };
+        // Its tables are called as their author likes.
+        if key == "topics" {
+            continue;
+        }
         for inner in known_keys(key).iter().filter(|inner| !["pins", "templates"].contains(&inner.as_str())) {
             assert!(section.contains_key(inner.as_str()), "{key}.{inner} is missing");
         }

@@ -43,7 +43,7 @@ pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError>
 
 fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
     let Config { front, session, gpio, hub, .. } = config;
-    let bounds: [(&str, usize, RangeInclusive<usize>); 17] = [
+    let bounds: [(&str, usize, RangeInclusive<usize>); 18] = [
         ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
         ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
         ("front.head_bytes", front.head_bytes, 256..=65536),
@@ -54,6 +54,7 @@ fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("session.send_buffer_bytes", session.send_buffer_bytes, 1024..=16 * MIB),
         ("store.pending_bytes", config.store.pending_bytes, 64 * 1024..=GIB),
         ("store.max_mib", (config.store.max_bytes / MIB as u64) as usize, 16..=MIB),
+        ("store.durable_mib", (config.store.durable_bytes / MIB as u64) as usize, 1..=GIB / MIB),
         ("gpio.edge_events", gpio.edge_events, 0..=MOST_EDGES),
         ("gpio.software_pwm_limit", gpio.software_pwm_limit, 1..=1000),
         ("hub.message_bytes", hub.message_bytes, 1024..=16 * MIB),
