@@ -181,7 +181,7 @@ fn http_needs_the_key_except_for_what_holds_no_secrets() {
         assert_eq!(daemon.get(&format!("/pins?{query}")).status, 200, "{query}");
         assert_eq!(daemon.http("GET", &format!("/pins?{query}"), &[("X-API-Key", "wrong")], "").status, 401);
     }
-    for path in ["/", "/health", "/ready", "/docs", "/openapi.json"] {
+    for path in ["/", "/health", "/ready", "/docs", "/openapi.json", "/asyncapi.yaml"] {
         assert_eq!(daemon.get(path).status, 200, "{path}");
     }
 }

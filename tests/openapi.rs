@@ -70,6 +70,7 @@ const CASES: &[Case] = &[
     ("HEAD", "/ready", "/ready", &[], "", 200),
     ("GET", "/docs", "/docs", &[], "", 200),
     ("GET", "/openapi.json", "/openapi.json", &[], "", 200),
+    ("GET", "/asyncapi.yaml", "/asyncapi.yaml", &[], "", 200),
     ("GET", "/pins", "/pins", &[], "", 401),
     ("GET", "/pins", "/pins", &[WITH_KEY], "", 200),
     ("GET", "/pins/{id}", "/pins/GPIO17", &[], "", 401),

@@ -7,7 +7,7 @@ use common::{Answer, Daemon};
 const BROWSER: [(&str, &str); 1] = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 
 /// Every file of the pages: path and media type.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("/", "text/html; charset=utf-8"),
     ("/docs", "text/html; charset=utf-8"),
     ("/public/page.js", "text/javascript; charset=utf-8"),
@@ -15,6 +15,7 @@ const FILES: [(&str, &str); 7] = [
     ("/public/docs.js", "text/javascript; charset=utf-8"),
     ("/public/style.css", "text/css; charset=utf-8"),
     ("/openapi.json", "application/json"),
+    ("/asyncapi.yaml", "text/yaml; charset=utf-8"),
 ];
 
 fn file(daemon: &Daemon, path: &str) -> Answer {

@@ -7,7 +7,7 @@ use crate::actions::gpio;
 use crate::dispatch::{self, SystemReading};
 use crate::types::reading::Missing;
 use crate::wire::endrpi::{Data, rest};
-use crate::wire::openapi;
+use crate::wire::{asyncapi, openapi};
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     let path = asked.path.as_str();
@@ -53,6 +53,7 @@ fn get<'a>(rooms: &'a Rooms, asked: &'a Asked, path: &str) -> Option<Box<dyn FnO
         }),
         "/docs" => Box::new(|| Reply::file("text/html; charset=utf-8", crate::web::DOCS)),
         "/openapi.json" => Box::new(|| Reply::file("application/json", &String::from_utf8_lossy(&openapi::document()))),
+        "/asyncapi.yaml" => Box::new(|| Reply::file("text/yaml; charset=utf-8", &asyncapi::document())),
         "/public/style.css" => Box::new(|| Reply::file("text/css; charset=utf-8", crate::web::STYLE)),
         "/public/page.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::SCRIPT)),
         "/public/fleet.js" => Box::new(|| Reply::file("text/javascript; charset=utf-8", crate::web::FLEET_SCRIPT)),

@@ -58,6 +58,7 @@ fn banner(rooms: &Rooms) -> Reply {
         "node_id": rooms.node_id,
         "docs": "/docs",
         "openapi": "/openapi.json",
+        "asyncapi": "/asyncapi.yaml",
         "health": "/health",
     });
     Reply::json(200, body.to_string().into())

@@ -351,7 +351,8 @@ fn route(rooms: &Rooms, asked: &mut Asked) -> Reply {
         return chatops::answer(rooms, asked);
     }
     // The page, its documents and the health checks hold no secrets; everything else needs the key.
-    let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json") || path.starts_with("/public/");
+    let public = matches!(path, "/" | "/health" | "/ready" | "/docs" | "/openapi.json" | "/asyncapi.yaml")
+        || path.starts_with("/public/");
     if !public {
         match rooms.gate.check(asked.peer.ip(), &asked.shown) {
             Verdict::Admitted(badge) => asked.rights = rooms.gate.rights(badge),

@@ -1,6 +1,7 @@
 //! The wire, per system: the only JSON. Each dialect converts one way per function,
 //! from bytes to typed requests and from typed answers to bytes; nothing here does anything.
 
+pub mod asyncapi;
 pub mod chatops;
 pub mod claims;
 pub mod clusters;

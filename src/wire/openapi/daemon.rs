@@ -46,6 +46,10 @@ pub const ROUTES: &[Route] = &[
             ]))],
         )])
         .tag("daemon"),
+    Route::get("/asyncapi.yaml", "asyncapi", "The description of the WebSockets, for programs")
+        .open()
+        .answers(&[answer(200, "An AsyncAPI 3.0 document", &[YAML])])
+        .tag("daemon"),
 ];
 
 pub const BANNER: Model = Model {
@@ -57,6 +61,7 @@ pub const BANNER: Model = Model {
         always("node_id", TEXT.about("How this device calls itself in events")),
         always("docs", TEXT),
         always("openapi", TEXT),
+        always("asyncapi", TEXT),
         always("health", TEXT),
     ]),
 };

@@ -81,6 +81,7 @@ pub const fn text(schema: Schema) -> Content {
 }
 
 pub const HTML: Content = Content { kind: "text/html", schema: TEXT, example: "" };
+pub const YAML: Content = Content { kind: "text/yaml", schema: TEXT, example: "" };
 
 impl Content {
     /// JSON text.
