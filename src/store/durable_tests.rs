@@ -150,23 +150,20 @@ fn a_batch_can_be_moved_to_other_numbers_and_one_that_was_given_up_is_not_kept()
     let two = vec![event("door", "a"), event("door", "b")];
     assert_eq!(keep(&store, batch(1, two.clone())), Ok(()));
     assert_eq!(keep(&store, Batch { instead_of: Some(1..3), ..batch(100, two.clone()) }), Ok(()));
-    let (begun, wait) = (channel(), channel::<()>());
-    std::thread::scope(|scope| {
-        let (slow, sender) = (&store, begun.0);
-        scope.spawn(move || {
-            slow.write(move |_| {
-                let _ = sender.send(());
-                let _ = wait.1.recv_timeout(LIMIT);
-                Ok(())
-            })
-        });
-        begun.1.recv_timeout(LIMIT).expect("it runs");
-        let (sender, told) = channel();
-        let handed = store.keep_events(batch(200, two), Box::new(move |outcome| drop(sender.send(outcome))));
-        assert!(handed.give_up());
-        drop(wait.0);
-        assert!(matches!(told.recv_timeout(LIMIT), Ok(Err(NotKept::Busy(_)))));
+    // Its thread is held up by a job before.
+    let (begun, wait, told) = (channel(), channel::<()>(), channel());
+    let (job, _) = super::super::write::job(move |_| {
+        let _ = begun.0.send(());
+        let _ = wait.1.recv_timeout(LIMIT);
+        Ok(())
     });
+    store.jobs.try_send(job).unwrap_or_else(|_| panic!("there is room"));
+    store.shared.bell.ring();
+    begun.1.recv_timeout(LIMIT).expect("it runs");
+    let handed = store.keep_events(batch(200, two), Box::new(move |outcome| drop(told.0.send(outcome))));
+    assert!(handed.give_up());
+    drop(wait.0);
+    assert!(matches!(told.1.recv_timeout(LIMIT), Ok(Err(NotKept::Busy(_)))));
     store.stop(LIMIT);
     assert!(matches!(keep(&store, batch(300, Vec::new())), Err(NotKept::Busy(_))), "the daemon is ending");
     let (store, again) = begin(&dir.0, &rules);

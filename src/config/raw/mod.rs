@@ -39,6 +39,7 @@ table! {
         pub endrpi: Endrpi,
         pub picloud: Picloud,
         pub topics: BTreeMap<String, Topic>,
+        pub history: History,
         pub gpio: Gpio,
         pub telemetry: Telemetry,
         pub mdns: Mdns,
@@ -97,6 +98,23 @@ table! {
         pub backlog_bytes: Option<Count>,
         pub total_backlog_bytes: Option<Count>,
         pub send_buffer_bytes: Option<Count>,
+        pub slow_events: Option<SlowEvents>,
+    }
+}
+
+words! {
+    pub(super) enum SlowEvents {
+        Drop = "drop",
+        Cut = "cut",
+    }
+}
+
+table! {
+    pub(super) struct History {
+        pub count: Option<Count>,
+        pub age: Option<Period>,
+        pub bytes: Option<Count>,
+        pub topics: Option<Count>,
     }
 }
 
