@@ -35,8 +35,8 @@ const AGE_INTERVAL: Duration = Duration::from_secs(3600);
 /// A topic may have this part more than it is to keep before the rest goes: that is looked for less often.
 const SLACK: u64 = 8;
 
-/// What an event takes in the database besides its texts, about.
-const OVERHEAD: i64 = 40;
+/// What an event takes besides its texts, about: in memory, where it is as well.
+const OVERHEAD: i64 = 200;
 
 /// When the database has more than it may, it is brought down to this, in percent.
 const ENOUGH: i64 = 90;

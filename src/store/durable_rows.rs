@@ -58,7 +58,7 @@ pub fn make_room(sql: &Connection, wanted: i64) -> rusqlite::Result<i64> {
 }
 
 /// Bytes of one event, as `Durable::write` counts them.
-const BYTES: &str = "40 + length(CAST(topic AS BLOB)) + length(CAST(data AS BLOB))
+const BYTES: &str = "200 + length(CAST(topic AS BLOB)) + length(CAST(data AS BLOB))
      + length(CAST(ifnull(action, '') AS BLOB)) + length(CAST(ifnull(created_at, '') AS BLOB))";
 
 pub fn bytes(sql: &Connection) -> rusqlite::Result<i64> {
