@@ -7,12 +7,12 @@ mod disk;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{Daemon, LIMIT, TempDir, Ws, pinwire};
-use rusqlite::{Connection, OpenFlags};
+use disk::{Hub, KEY, hub, hub_with};
 use serde_json::{Value, json};
 
 #[test]

@@ -20,8 +20,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-
 use super::core::Core;
 use super::history::Numbered;
 use super::{Ack, Acked};
@@ -57,14 +55,16 @@ pub type Told = Box<dyn FnOnce(Result<(), NotKept>) + Send>;
 /// Has a batch kept; never waits. What it returns says whether it is certain, when called, that it will not be kept.
 pub type Keeper = Box<dyn Fn(Batch, Told) -> Box<dyn Fn() -> bool + Send> + Send>;
 
+/// Wakes the hub's thread.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// See the module's text.
 pub struct Durable {
     patterns: Vec<Pattern>,
     /// Of which something was kept.
     topics: HashSet<Box<str>>,
     keeper: Keeper,
-    /// Wakes the hub's thread.
-    nudge: Sender<()>,
+    wake: Wake,
     waiting: VecDeque<Held>,
     bytes: usize,
     at_store: Option<AtStore>,
@@ -98,18 +98,12 @@ struct AtStore {
 }
 
 impl Durable {
-    pub fn new(
-        patterns: Vec<Pattern>,
-        topics: HashSet<Box<str>>,
-        keeper: Keeper,
-        nudge: Sender<()>,
-        first: u64,
-    ) -> Durable {
+    pub fn new(patterns: Vec<Pattern>, topics: HashSet<Box<str>>, keeper: Keeper, wake: Wake, first: u64) -> Durable {
         Durable {
             patterns,
             topics,
             keeper,
-            nudge,
+            wake,
             waiting: VecDeque::new(),
             bytes: 0,
             at_store: None,
@@ -211,10 +205,10 @@ impl Durable {
             instead_of: before,
         };
         let outcome = Arc::new(Mutex::new(None));
-        let (there, nudge) = (Arc::clone(&outcome), self.nudge.clone());
+        let (there, wake) = (Arc::clone(&outcome), Arc::clone(&self.wake));
         let told: Told = Box::new(move |result| {
             *there.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            let _ = nudge.try_send(());
+            wake();
         });
         let give_up = (self.keeper)(batch.clone(), told);
         let told = held.iter().all(|held| held.ack.is_none()) && doublings > 0;

@@ -21,7 +21,7 @@ use super::write::{Attempt, Job};
 use super::{Store, StoreError, durable_rows as rows, facts};
 use crate::config::Topic;
 use crate::rt::{clock, random};
-use crate::types::durable::{BLOCK, Batch, NotKept, Sequence};
+use crate::types::durable::{BLOCK, Batch, MOST_TOPICS, NotKept, Sequence};
 use crate::types::event::Body;
 
 /// The facts that hold the sequence.
@@ -249,6 +249,16 @@ impl Durable {
                 let past = rows::past(sql, topic)?;
                 self.topics.insert(past.topic.clone(), 0);
                 sequence.topics.push(past);
+            }
+        }
+        // Names of which nothing is left do not take up room for ever. What of them was lost is not known any more then.
+        if writable && sequence.topics.len() > MOST_TOPICS / 2 {
+            let there = sequence.topics.len();
+            sequence.topics.retain(|past| !past.events.is_empty());
+            if sequence.topics.len() < there {
+                self.topics.retain(|topic, _| sequence.topics.iter().any(|past| past.topic == *topic));
+                sql.execute("DELETE FROM durable_lost WHERE topic NOT IN (SELECT topic FROM durable)", [])?;
+                sequence.epoch = 0;
             }
         }
         self.bytes = rows::bytes(sql)?;
