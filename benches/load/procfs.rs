@@ -56,6 +56,12 @@ pub fn machine() -> String {
     format!("{cpu}, {cpus} CPUs, Linux {}", uname().release().to_string_lossy())
 }
 
+/// How busy the machine was of late, by others too: over 1, 5 and 15 minutes.
+pub fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(", ")
+}
+
 /// User and system time, fields 14 and 15; counted behind the command name, which may contain anything.
 fn cpu_time_in_ticks(pid: u32) -> Result<Duration> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
