@@ -29,7 +29,7 @@ use crate::docker::Docker;
 use crate::fleet::{Change, Fleet};
 use crate::front::{self, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
-use crate::hub::Hub;
+use crate::hub::{self, Hub};
 use crate::mdns::{Mdns, Me};
 use crate::nodes::{Nodes, Own};
 use crate::rt::{clock, random, stderr, worker};
@@ -144,11 +144,18 @@ struct Daemon {
     _state_lock: Option<File>,
 }
 
+/// How the hub writes what it sends.
+const ENCODE: hub::Encode = hub::Encode { event: wire::encode, lagged: wire::lagged };
+
+fn hub_settings(config: &Config) -> hub::Settings {
+    hub::Settings { history: config.history.clone(), slow_events: config.session.slow_events }
+}
+
 impl Daemon {
     fn start(wanted: Config, given: Given) -> Result<Daemon, StartError> {
         let config = &wanted;
         let Given { notify, watchdog, sockets: passed, complaints } = given;
-        let hub = Hub::start(wire::encode).map_err(StartError::new)?;
+        let hub = Hub::start(ENCODE, &hub_settings(config)).map_err(StartError::new)?;
         logging::start(config, &hub);
         complaints.iter().for_each(|complaint| log::warn!("{complaint}"));
         config.warnings.iter().for_each(|warning| log::warn!("{warning}"));

@@ -81,7 +81,10 @@ fn level_number(event: &Value, expected: usize) -> Option<usize> {
 fn subscribers_that_never_read_are_cut_with_4008_and_the_others_lose_nothing() {
     const EVENTS: usize = 3000;
     // Time enough to look at the cut ones before their sockets are ended.
-    let daemon = Daemon::with_config("[session]\nclose_deadline = \"15s\"\nsend_buffer_bytes = 16384\n", &[]);
+    let daemon = Daemon::with_config(
+        "[session]\nclose_deadline = \"15s\"\nsend_buffer_bytes = 16384\nslow_events = \"cut\"\n",
+        &[],
+    );
     let mut stalled = KINDS.map(|(path, ask)| stalled(&daemon, path, ask));
 
     let mut picloud = daemon.ws("/subscribe?clientName=honest");
@@ -128,7 +131,7 @@ fn subscribers_that_never_read_are_cut_with_4008_and_the_others_lose_nothing() {
 
 #[test]
 fn stalled_subscribers_that_never_come_back_are_gone_after_the_close_deadline() {
-    let config = "[session]\nclose_deadline = \"300ms\"\nsend_buffer_bytes = 16384\nbacklog_bytes = 65536\n";
+    let config = "[session]\nclose_deadline = \"300ms\"\nsend_buffer_bytes = 16384\nbacklog_bytes = 65536\nslow_events = \"cut\"\n";
     let daemon = Daemon::with_config(config, &[]);
     let mut publisher = daemon.ws("/publish?clientName=publisher");
     publisher.sync();

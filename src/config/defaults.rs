@@ -8,8 +8,8 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, Hub, Mdns,
-    Picloud, Session, Store, SysfsBias, Telemetry,
+    Accounts, Agent, Alerts, Auth, Backend, Commands, Config, Docker, Endrpi, ErrorStyle, Front, Gpio, History, Hub,
+    Mdns, Picloud, Session, SlowEvents, Store, SysfsBias, Telemetry,
 };
 use crate::types::line::Pin;
 
@@ -45,6 +45,7 @@ impl Default for Config {
             docker: Docker::default(),
             alerts: Alerts::default(),
             hub: Hub::default(),
+            history: History::default(),
             agent: Agent::default(),
             warnings: Vec::new(),
         }
@@ -98,6 +99,7 @@ impl Default for Session {
             backlog_bytes: 262_144,
             total_backlog_bytes: 16 * MIB,
             send_buffer_bytes: 65536,
+            slow_events: SlowEvents::Drop,
         }
     }
 }

@@ -8,7 +8,9 @@ use log::LevelFilter;
 use super::access::Access;
 use super::source::{ConfigError, Source};
 use super::{AgentFlags, access, accounts, agent, alerts, built, docker, listen, pins, raw, templates, tls, validate};
-use super::{AuthMode, Backend, Config, ErrorStyle, Front, Hub, Passed, Session, Store, Telemetry};
+use super::{
+    AuthMode, Backend, Config, ErrorStyle, Front, History, Hub, Passed, Session, SlowEvents, Store, Telemetry,
+};
 use crate::types::features;
 
 /// The command line of `serve` as typed; everything absent unless given.
@@ -94,6 +96,7 @@ pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Ex
         };
     }
     set_period(&mut config.picloud.info_interval, file.picloud.info_interval);
+    history(&mut config.history, &file.history);
     pins::gpio(&mut config, &written)?;
     pins::keep(&config, &source)?;
     telemetry(&mut config.telemetry, &file.telemetry);
@@ -229,6 +232,19 @@ fn session(session: &mut Session, file: &raw::Session) {
     set_count(&mut session.backlog_bytes, file.backlog_bytes);
     set_count(&mut session.total_backlog_bytes, file.total_backlog_bytes);
     set_count(&mut session.send_buffer_bytes, file.send_buffer_bytes);
+    if let Some(slow_events) = file.slow_events {
+        session.slow_events = match slow_events {
+            raw::SlowEvents::Drop => SlowEvents::Drop,
+            raw::SlowEvents::Cut => SlowEvents::Cut,
+        };
+    }
+}
+
+fn history(history: &mut History, file: &raw::History) {
+    set_count(&mut history.count, file.count);
+    set_period(&mut history.age, file.age);
+    set_count(&mut history.bytes, file.bytes);
+    set_count(&mut history.topics, file.topics);
 }
 
 fn telemetry(telemetry: &mut Telemetry, file: &raw::Telemetry) {

@@ -12,6 +12,7 @@ mod commands;
 mod defaults;
 mod docker;
 mod gpio;
+mod history;
 mod hub;
 mod in_use;
 mod listen;
@@ -34,6 +35,7 @@ pub use alerts::{Alerts, Blank, Notifier, Part, Webhook};
 pub use commands::{Commands, Kind, Limits, Param, Piece, Template, Word};
 pub use docker::Docker;
 pub use gpio::{Backend, Gpio, Initial, Line, Mode, Safe, SysfsBias};
+pub use history::{History, SlowEvents};
 pub use hub::Hub;
 pub use in_use::{lines_file, lines_in_use, load_safe};
 pub use load::{Examined, Flags, examine, load, load_lines, load_state_dir};
@@ -79,6 +81,7 @@ pub struct Config {
     pub alerts: Alerts,
     pub mdns: Mdns,
     pub hub: Hub,
+    pub history: History,
     pub agent: Agent,
     /// What the operator should hear of, one line each, although it does not keep the daemon from starting.
     pub warnings: Vec<String>,
@@ -171,6 +174,8 @@ pub struct Session {
     pub total_backlog_bytes: usize,
     /// Kernel send buffer per connection, in bytes (`SO_SNDBUF`).
     pub send_buffer_bytes: usize,
+    /// What becomes of events for subscribers of Endrpi's and Pi-Controller's dialects that read too slowly.
+    pub slow_events: SlowEvents,
 }
 
 /// Endrpi's dialect.

@@ -23,6 +23,9 @@ const MOST_ORDERS: usize = 100_000;
 /// Each has its latest sample in memory.
 const MOST_SERVERS: usize = 100_000;
 
+/// Nor more events of a topic, or topics.
+const MOST_EVENTS: usize = 1_000_000;
+
 /// Waiting is counted in milliseconds by the kernel, and a deadline of zero would always have passed.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -42,8 +45,8 @@ pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError>
 }
 
 fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
-    let Config { front, session, gpio, hub, .. } = config;
-    let bounds: [(&str, usize, RangeInclusive<usize>); 17] = [
+    let Config { front, session, gpio, hub, history, .. } = config;
+    let bounds: [(&str, usize, RangeInclusive<usize>); 20] = [
         ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
         ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
         ("front.head_bytes", front.head_bytes, 256..=65536),
@@ -52,6 +55,9 @@ fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("session.backlog_bytes", session.backlog_bytes, 1..=GIB),
         ("session.total_backlog_bytes", session.total_backlog_bytes, 1..=GIB),
         ("session.send_buffer_bytes", session.send_buffer_bytes, 1024..=16 * MIB),
+        ("history.count", history.count, 0..=MOST_EVENTS),
+        ("history.bytes", history.bytes, 64 * 1024..=GIB),
+        ("history.topics", history.topics, 1..=MOST_EVENTS),
         ("store.pending_bytes", config.store.pending_bytes, 64 * 1024..=GIB),
         ("store.max_mib", (config.store.max_bytes / MIB as u64) as usize, 16..=MIB),
         ("gpio.edge_events", gpio.edge_events, 0..=MOST_EDGES),
@@ -98,6 +104,7 @@ fn periods(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("telemetry.max_age", telemetry.max_age, Duration::ZERO),
         ("telemetry.firmware_interval", telemetry.firmware_interval, SHORTEST),
         ("telemetry.firmware_deadline", telemetry.firmware_deadline, SHORTEST),
+        ("history.age", config.history.age, Duration::from_secs(1)),
         ("hub.auth_deadline", config.hub.auth_deadline, SHORTEST),
         ("hub.agent_silence", config.hub.agent_silence, SHORTEST),
         ("hub.order_timeout", config.hub.order_timeout, SHORTEST),

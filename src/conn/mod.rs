@@ -9,8 +9,9 @@
 //! the outbox lock, which is never held across a blocking call.
 //!
 //! Policy when a backlog is full: an event's receiver is **cut** (its unsent frames are dropped, it is told
-//! why in a Close frame, and the socket ends a moment later); a request's sender is **made to wait** (its
-//! thread stops reading until there is room, with a deadline).
+//! why in a Close frame, and the socket ends a moment later) or does not get the event and is told how many it missed,
+//! as its subscriber wishes; a request's sender is **made to wait** (its thread stops reading until there is room, with
+//! a deadline).
 
 mod budget;
 pub mod client;
@@ -57,6 +58,20 @@ pub const CLOSE_AGAIN: u16 = 1012;
 pub const CLOSE_REPLACED: u16 = 4001;
 /// Ours: the subscriber reads too slowly. Reconnecting is fine.
 pub const CLOSE_SLOW: u16 = 4008;
+
+/// Rung when a connection has room again for somebody whose frames were not taken; see [`Conn::offer`].
+pub trait Bell: Send + Sync {
+    /// Must not wait.
+    fn ring(&self, whose: u64);
+}
+
+/// What became of frames that were offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    Taken,
+    /// There was no room; the bell rings when there is.
+    Full,
+}
 
 /// What every connection of the daemon shares.
 pub struct Shared {
@@ -146,6 +161,30 @@ impl Conn {
                 log::info!("{} reads too slowly: {} bytes wait for it; cut", self.peer, before);
                 self.close(CLOSE_SLOW, "slow: the backlog is full");
                 Err(Gone)
+            }
+        }
+    }
+
+    /// Sends an event's frames, never waiting, or none of them where the backlog is full: then `bell` is rung once for
+    /// `whose` when half of the backlog is free again.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection has ended or is closing.
+    pub fn offer(self: &Arc<Conn>, frames: &[u8], bell: &Arc<dyn Bell>, whose: u64) -> Result<Offered, Gone> {
+        let mut outbox = self.lock();
+        let before = outbox.waiting();
+        match outbox.send(&self.socket, frames, self.room())? {
+            Room::Enough => {
+                self.watch_if_new(before, &outbox);
+                Ok(Offered::Taken)
+            }
+            Room::Full => {
+                outbox.ask_for_room(bell, whose);
+                // Others use the whole budget: nothing waits here, so nobody watches for room yet.
+                if before == 0 {
+                    self.shared.flusher.watch(self);
+                }
+                Ok(Offered::Full)
             }
         }
     }
@@ -254,10 +293,19 @@ impl Conn {
         if outbox.flush(&self.socket, &self.shared.budget).is_err() {
             drop(outbox);
             self.end();
-        } else if outbox.waiting() == 0 {
-            self.shared.flusher.forget(self);
         } else {
-            self.shared.flusher.rearm(self);
+            let waiting = outbox.waiting();
+            if waiting == 0 {
+                self.shared.flusher.forget(self);
+            } else {
+                self.shared.flusher.rearm(self);
+            }
+            let asking = if waiting <= self.shared.backlog_bytes / 2 { outbox.take_asking() } else { Vec::new() };
+            // Whoever hears of it may send at once.
+            drop(outbox);
+            for (bell, whose) in asking {
+                bell.ring(whose);
+            }
         }
     }
 

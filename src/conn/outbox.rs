@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::Budget;
 use super::tls::Session;
+use super::{Bell, Budget};
 
 /// The connection has ended, or is ending and takes nothing more.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Outbox {
     waiting: usize,
     tls: Option<Session>,
     state: State,
+    /// Who is told when there is room again.
+    asking: Vec<(Arc<dyn Bell>, u64)>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -62,7 +65,15 @@ enum State {
 
 impl Outbox {
     pub fn new(tls: Option<Session>) -> Outbox {
-        Outbox { queue: VecDeque::new(), head_sent: 0, head_torn: false, waiting: 0, tls, state: State::Open }
+        Outbox {
+            queue: VecDeque::new(),
+            head_sent: 0,
+            head_torn: false,
+            waiting: 0,
+            tls,
+            state: State::Open,
+            asking: Vec::new(),
+        }
     }
 
     /// Bytes that wait, counting TLS records the kernel has not taken as one byte: "not empty".
@@ -96,6 +107,18 @@ impl Outbox {
         self.waiting += rest.len();
         self.queue.push_back(rest.into());
         Ok(Room::Enough)
+    }
+
+    /// Notes who is to be told when there is room again, once each.
+    pub fn ask_for_room(&mut self, bell: &Arc<dyn Bell>, whose: u64) {
+        if !self.asking.iter().any(|(_, asking)| *asking == whose) {
+            self.asking.push((Arc::clone(bell), whose));
+        }
+    }
+
+    /// Who has asked; they are told now.
+    pub fn take_asking(&mut self) -> Vec<(Arc<dyn Bell>, u64)> {
+        std::mem::take(&mut self.asking)
     }
 
     /// Sends what waits as far as the kernel takes it.
@@ -152,6 +175,7 @@ impl Outbox {
         self.waiting = 0;
         self.head_sent = 0;
         self.state = State::Dead;
+        self.asking = Vec::new();
     }
 
     /// TLS's own end-of-stream (`close_notify`), as far as the kernel takes it.

@@ -12,30 +12,38 @@
 //! Order: an event is delivered in the inbox's order, to every subscriber alike. Subscribing goes through the
 //! same inbox: what is published after a subscription was taken in, in anybody's eyes, is delivered to it.
 
+mod core;
+mod cursor;
+mod history;
+mod lobby;
+mod member;
+mod replay;
 mod table;
+mod trie;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::conn::Conn;
-use crate::rt::clock;
+use crate::config;
 use crate::rt::pulse::{Asked, Pulse};
+use crate::rt::random;
 use crate::rt::worker::Worker;
-use crate::types::event::{Body, Dialect, Event};
+use crate::types::event::{Dialect, Event};
+use crate::types::position::{Epoch, Lagged, Position};
 use crate::types::topic::Pattern;
-use table::Table;
+pub use core::Tap;
+use core::{BATCH, Core, Sequence};
+use history::Limits;
+pub use history::{Bounds, Numbered};
+use lobby::Lobby;
+pub use member::{Answer, Filter, MAX_SUBSCRIPTIONS, Member, MemberId, Presence, Slow, TooMany, Wish};
+pub use replay::{Pulled, Replay};
 
 /// Commands the inbox holds.
 const INBOX: usize = 1024;
-
-/// Commands sent on in one batch; bounds the buffers, and how many events one send may carry.
-const BATCH: usize = 64;
-
-/// Bytes of encoded events after which a batch is sent without waiting for its end.
-const SEND_BYTES: usize = 32 * 1024;
 
 /// Batches a publisher sends before it hands over to the hub's own thread, so that a busy hub does not keep
 /// a session from reading its own socket.
@@ -45,59 +53,54 @@ const BATCHES_PER_VISIT: usize = 16;
 /// waits; to wake another thread for them costs as much as several.
 const FEW: usize = 16;
 
-/// Writes an event as a whole WebSocket frame in one dialect; given by the wiring, so that the hub knows no JSON.
-pub type Encode = fn(Dialect, &Event, &mut Vec<u8>);
-
-/// Hears of every event within the process; must not wait, since nothing is sent meanwhile.
-pub type Tap = Box<dyn Fn(&Arc<Event>) + Send>;
-
-/// A subscriber's number; one connection may be several subscribers (in several dialects).
-pub type MemberId = u64;
-
-/// Who subscribes.
-pub struct Member {
-    pub conn: Arc<Conn>,
-    pub dialect: Dialect,
-    /// PiCloud's client name; empty elsewhere.
-    pub name: String,
-    pub since: SystemTime,
-    /// Frames to send first, at the moment it joins: whoever has read them is subscribed.
-    pub greeting: Vec<u8>,
-    /// Send the last `node.status.changed` next: a newcomer cannot have seen it.
-    pub replay_status: bool,
-    /// What it is subscribed to from the beginning.
-    pub patterns: Vec<Pattern>,
+/// Writes whole WebSocket frames in one dialect; given by the wiring, so that the hub knows no JSON.
+#[derive(Clone, Copy)]
+pub struct Encode {
+    /// An event; with its position for those who have asked for positions.
+    pub event: fn(Dialect, &Event, Option<Position>, &mut Vec<u8>),
+    /// What somebody is told for whom events were dropped.
+    pub lagged: fn(Dialect, &Lagged, &mut Vec<u8>),
 }
 
-impl Member {
-    /// A subscriber since now, without name, greeting or subscriptions.
-    pub fn new(conn: &Arc<Conn>, dialect: Dialect) -> Member {
-        Member {
-            conn: Arc::clone(conn),
-            dialect,
-            name: String::new(),
-            since: clock::wall(),
-            greeting: Vec::new(),
-            replay_status: false,
-            patterns: Vec::new(),
-        }
-    }
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub history: config::History,
+    pub slow_events: Slow,
 }
 
-/// What a subscriber wants.
-pub enum Filter {
-    /// Topics with exactly this name (PiCloud).
-    Exact(Box<str>),
-    /// Topics selected by this pattern.
-    Pattern(Pattern),
+/// Where the sequence of an earlier run goes on; see [`Hub::begin`].
+pub struct Origin {
+    pub epoch: Epoch,
+    /// The first number of this run: larger than any that was ever given out under this epoch.
+    pub next: u64,
+    /// Topics whose events outlive the process. A position of before this start is recovered for these alone.
+    pub kept: Vec<(Pattern, Bounds)>,
 }
+
+/// What became of an event whose publisher wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acked {
+    pub position: Position,
+    /// It is on disk.
+    pub durable: bool,
+}
+
+/// An event was not taken: why, in words for its publisher.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unkept(pub String);
+
+/// Hears what became of an event, under the hub's lock: it must not wait, and not call the hub.
+pub type Ack = Box<dyn FnOnce(Result<Acked, Unkept>) + Send>;
 
 enum Command {
-    Publish(Arc<Event>),
+    Publish(Arc<Event>, Option<Ack>),
     Join(MemberId, Box<Member>),
     Subscribe(MemberId, Box<Filter>),
     Unsubscribe(MemberId, Box<Filter>),
     UnsubscribeAll(MemberId),
+    WithPositions(MemberId),
     Leave(MemberId),
 }
 
@@ -105,10 +108,13 @@ enum Command {
 pub struct Hub {
     inbox: (Sender<Command>, Receiver<Command>),
     core: Mutex<Core>,
+    encode: Encode,
     /// Wakes the hub's own thread; one pending wake-up is as good as many.
     nudge: Sender<()>,
     stopping: AtomicBool,
     next_member: AtomicU64,
+    /// Subscriptions there are, or may be about to be.
+    subscriptions: Arc<AtomicUsize>,
     /// Events that threads which must not wait found no room for.
     dropped: AtomicU64,
     debug_panic: AtomicBool,
@@ -116,36 +122,25 @@ pub struct Hub {
     worker: Mutex<Option<Worker>>,
 }
 
-/// What only the holder of the send lock touches.
-struct Core {
-    table: Table,
-    taps: Vec<Tap>,
-    encode: Encode,
-    /// The last status of this node, for newcomers.
-    status: Option<Arc<Event>>,
-    /// One buffer of encoded frames per dialect, reused.
-    frames: [Vec<u8>; Dialect::ALL.len()],
-    batch: Vec<Command>,
-}
-
 impl Hub {
     /// # Errors
     /// No thread to be had.
-    pub fn start(encode: Encode) -> std::io::Result<Arc<Hub>> {
+    pub fn start(encode: Encode, settings: &Settings) -> std::io::Result<Arc<Hub>> {
         let (nudge, nudged) = bounded(1);
+        let history = &settings.history;
+        let each = Bounds { count: history.count, age: Some(history.age) };
+        let limits = Limits { each, bytes: history.bytes, topics: history.topics };
+        let lobby = Arc::new(Lobby::new(nudge.clone()));
+        let epoch = Epoch(random::bytes().map(u64::from_ne_bytes)?);
+        let core = Core::new(encode, limits, settings.slow_events, lobby, epoch);
         let hub = Arc::new(Hub {
             inbox: bounded(INBOX),
-            core: Mutex::new(Core {
-                table: Table::default(),
-                taps: Vec::new(),
-                encode,
-                status: None,
-                frames: Default::default(),
-                batch: Vec::new(),
-            }),
+            encode,
             nudge,
             stopping: AtomicBool::new(false),
             next_member: AtomicU64::new(1),
+            subscriptions: Arc::clone(&core.reserved),
+            core: Mutex::new(core),
             dropped: AtomicU64::new(0),
             debug_panic: AtomicBool::new(false),
             pulse: Pulse::default(),
@@ -157,10 +152,53 @@ impl Hub {
         Ok(hub)
     }
 
+    /// Goes on with the sequence of an earlier run. Before anybody has been told a position: what was published until
+    /// now (log lines) gets new numbers.
+    pub fn begin(&self, origin: Origin) {
+        self.drain();
+        let mut core = self.lock();
+        let now = core.age();
+        let last = core.history.begin(origin.next - 1, origin.kept, now);
+        core.sequence = Sequence { epoch: origin.epoch, next: last + 1 };
+        drop(core);
+        self.look_again();
+    }
+
+    /// Puts into the history what is known of a kept topic from before this start, in order; after [`Hub::begin`].
+    /// `lost_to` is the offset of the topic's last event that is not among them, 0 if none is missing.
+    pub fn preload(&self, topic: &str, lost_to: u64, events: Vec<Numbered>) {
+        let mut core = self.lock();
+        let now = core.age();
+        core.history.preload(topic, lost_to, events, now);
+        drop(core);
+        self.look_again();
+    }
+
+    /// Where the hub is: everything up to here was published before this call, or while it was under way.
+    pub fn position(&self) -> Position {
+        let position = self.lock().sequence.position();
+        self.look_again();
+        position
+    }
+
     /// Leaves an event for whoever combines next. The caller must call [`Hub::combine`] before it waits for
     /// anything; sessions do so before each blocking read.
     pub fn publish(&self, event: Event) {
-        self.put(Command::Publish(Arc::new(event)));
+        self.put(Command::Publish(Arc::new(event), None));
+    }
+
+    /// The same for who wants to know what becomes of it.
+    pub fn publish_acked(&self, event: Event, ack: Ack) {
+        self.put(Command::Publish(Arc::new(event), Some(ack)));
+    }
+
+    /// Publishes an event, and waits until it is known what becomes of it; `None` when that is not within `limit`.
+    pub fn publish_and_wait(&self, event: Event, limit: Duration) -> Option<Result<Acked, Unkept>> {
+        let (done, result) = bounded(1);
+        self.publish_acked(event, Box::new(move |acked| drop(done.try_send(acked))));
+        // Mostly it is this thread that sends it.
+        self.combine();
+        result.recv_timeout(limit).ok()
     }
 
     /// Leaves an event and wakes the hub's thread; never waits. For threads that must not spend their time
@@ -184,7 +222,7 @@ impl Hub {
 
     /// As [`Hub::offer`] without waking anybody: the caller calls [`Hub::send_few`] next.
     pub fn leave_here(&self, event: Event) -> bool {
-        self.inbox.0.try_send(Command::Publish(Arc::new(event))).is_ok()
+        self.inbox.0.try_send(Command::Publish(Arc::new(event), None)).is_ok()
     }
 
     /// Sends what waits, if that is little and for few; else wakes the hub's thread for it. Never waits. For the
@@ -212,15 +250,39 @@ impl Hub {
         self.look_again();
     }
 
-    /// Takes in a subscriber.
+    /// Takes in a subscriber that is not subscribed to anything yet; its `patterns` do not count.
     pub fn join(&self, member: Member) -> MemberId {
+        self.take_member(Member { patterns: Vec::new(), ..member })
+    }
+
+    /// Takes in a subscriber with its patterns.
+    ///
+    /// # Errors
+    /// There are too many subscriptions.
+    pub fn join_subscribed(&self, member: Member) -> Result<MemberId, TooMany> {
+        self.reserve(member.patterns.len())?;
+        Ok(self.take_member(member))
+    }
+
+    fn take_member(&self, member: Member) -> MemberId {
         let id = self.next_member.fetch_add(1, Ordering::Relaxed);
         self.put(Command::Join(id, Box::new(member)));
         id
     }
 
-    pub fn subscribe(&self, id: MemberId, filter: Filter) {
+    /// From now on. See [`Hub::resume`] for subscriptions that begin in the past.
+    ///
+    /// # Errors
+    /// There are too many subscriptions.
+    pub fn subscribe(&self, id: MemberId, filter: Filter) -> Result<(), TooMany> {
+        self.reserve(1)?;
         self.put(Command::Subscribe(id, Box::new(filter)));
+        Ok(())
+    }
+
+    /// From now on its events carry their positions.
+    pub fn with_positions(&self, id: MemberId) {
+        self.put(Command::WithPositions(id));
     }
 
     pub fn unsubscribe(&self, id: MemberId, filter: Filter) {
@@ -277,7 +339,7 @@ impl Hub {
         }
     }
 
-    /// PiCloud's view of who is connected: every PiCloud member with the events it subscribes to.
+    /// Who is connected, and subscribed to what.
     pub fn presence(&self) -> Vec<Presence> {
         // What others left while the lock was held is part of the picture.
         self.drain();
@@ -339,6 +401,12 @@ impl Hub {
         }
     }
 
+    /// Takes room for subscriptions, which the table gives back when they end or were none.
+    fn reserve(&self, count: usize) -> Result<(), TooMany> {
+        let more = |now: usize| Some(now + count).filter(|sum| *sum <= MAX_SUBSCRIPTIONS);
+        self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|_| TooMany)
+    }
+
     fn put(&self, command: Command) {
         let Err(TrySendError::Full(mut command)) = self.inbox.0.try_send(command) else { return };
         // Full: wait for the lock, help, and try again. Terminates because helping makes room.
@@ -356,119 +424,17 @@ impl Hub {
     }
 }
 
-/// One connected PiCloud client.
-#[derive(Clone, Debug)]
-pub struct Presence {
-    pub id: MemberId,
-    pub name: String,
-    pub peer: std::net::SocketAddr,
-    pub since: SystemTime,
-    pub events: Vec<String>,
-}
-
-impl Core {
-    /// Takes one batch from the inbox and does it.
-    fn work(&mut self, inbox: &Receiver<Command>) {
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.extend(inbox.try_iter().take(BATCH));
-        let mut rest = batch.as_mut_slice();
-        while let Some(first) = rest.first() {
-            // Neighbours on the same topic go out together: one send carries them all.
-            let run = match first {
-                Command::Publish(event) => {
-                    let topic = event.topic();
-                    rest.iter().take_while(|c| matches!(c, Command::Publish(e) if e.topic() == topic)).count()
-                }
-                _ => 1,
-            };
-            let (now, later) = rest.split_at_mut(run);
-            if matches!(now, [Command::Publish(_), ..]) {
-                self.deliver(now);
-            } else if let [command] = now {
-                self.change(command);
-            }
-            rest = later;
-        }
-        batch.clear();
-        self.batch = batch;
-    }
-
-    /// Encodes a run of events of one topic, once per dialect that somebody wants, and sends it to everyone.
-    fn deliver(&mut self, all: &[Command]) {
-        let Some(Command::Publish(first)) = all.first() else { return };
-        for tap in &self.taps {
-            for command in all {
-                if let Command::Publish(event) = command {
-                    tap(event);
-                }
-            }
-        }
-        let mut run = all;
-        let route = self.table.route(first.topic(), first.audience());
-        while !run.is_empty() {
-            self.frames.iter_mut().for_each(Vec::clear);
-            // Large events go out in several sends: the buffers stay small, and so does what a send may queue.
-            let mut taken = 0;
-            while taken < run.len() && self.frames.iter().all(|frames| frames.len() < SEND_BYTES) {
-                if let Command::Publish(event) = &run[taken] {
-                    for dialect in route.dialects() {
-                        (self.encode)(dialect, event, &mut self.frames[dialect as usize]);
-                    }
-                }
-                taken += 1;
-            }
-            route.for_each(|dialect, conn| {
-                // A receiver that is gone leaves by itself: its session sends Leave.
-                let _ = conn.send(&self.frames[dialect as usize]);
-            });
-            run = &run[taken..];
-        }
-        self.keep_status(all);
-    }
-
-    fn keep_status(&mut self, run: &[Command]) {
-        if let Some(Command::Publish(event)) = run.last()
-            && matches!(event.body, Body::NodeStatus { .. })
-        {
-            self.status = Some(Arc::clone(event));
-        }
-    }
-
-    fn change(&mut self, command: &mut Command) {
-        match command {
-            Command::Publish(_) => {}
-            Command::Join(id, member) => {
-                if !member.greeting.is_empty() {
-                    let _ = member.conn.send(&member.greeting);
-                }
-                if member.replay_status
-                    && let Some(status) = &self.status
-                {
-                    let frames = &mut self.frames[member.dialect as usize];
-                    frames.clear();
-                    (self.encode)(member.dialect, status, frames);
-                    let _ = member.conn.send(frames);
-                }
-                self.table.join(*id, member);
-                for pattern in member.patterns.drain(..) {
-                    self.table.subscribe(*id, &mut Filter::Pattern(pattern));
-                }
-            }
-            Command::Subscribe(id, filter) => self.table.subscribe(*id, filter),
-            Command::Unsubscribe(id, filter) => self.table.unsubscribe(*id, filter),
-            Command::UnsubscribeAll(id) => self.table.unsubscribe_all(*id),
-            Command::Leave(id) => self.table.leave(*id),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rt::clock;
+    use crate::types::event::Body;
 
     #[test]
     fn a_full_inbox_refuses_and_counts_only_what_nobody_else_accounts_for() {
-        let hub = Hub::start(|_, _, _| {}).expect("a thread");
+        let encode = Encode { event: |_, _, _, _| {}, lagged: |_, _, _| {} };
+        let settings = Settings { history: config::History::default(), slow_events: Slow::Drop };
+        let hub = Hub::start(encode, &settings).expect("a thread");
         let event = || {
             let body = Body::Log { level: log::Level::Warn, target: "x".into(), message: "x".into() };
             Event { at: clock::wall(), body }

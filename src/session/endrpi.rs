@@ -107,7 +107,7 @@ impl Endrpi {
         let hub = &self.host.hub;
         let member = *self.member.get_or_insert_with(|| hub.join(Member::new(&self.conn, Dialect::Endrpi)));
         for pattern in fresh {
-            hub.subscribe(member, Filter::Pattern(pattern.clone()));
+            hub.subscribe(member, Filter::Pattern(pattern.clone())).map_err(|error| error.to_string())?;
             self.patterns.push(pattern);
         }
         Ok(())

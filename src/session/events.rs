@@ -12,7 +12,7 @@ use super::{Conversation, End, Host, Line};
 use crate::auth::Refused;
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::dispatch::LoadMeter;
-use crate::hub::{Filter, Member, MemberId};
+use crate::hub::{Filter, Member, MemberId, TooMany};
 use crate::rt::clock;
 use crate::types::event::Dialect;
 use crate::types::rights::{Lacks, Rights};
@@ -74,7 +74,7 @@ impl Events {
         let patterns = self.documented();
         let replay_status = patterns.iter().any(|pattern| pattern.matches(STATUS));
         let member = Member { greeting, replay_status, patterns, ..Member::new(&self.conn, Dialect::Events) };
-        self.member = Some(self.host.hub.join(member));
+        self.member = Some(self.host.hub.join_subscribed(member).map_err(too_many)?);
         Ok(())
     }
 
@@ -93,17 +93,18 @@ impl Events {
     }
 
     /// Changes what dotted subscriptions name, and tells the hub only the difference that makes.
-    fn rename(&mut self, change: impl FnOnce(&mut Vec<Pattern>)) {
+    fn rename(&mut self, change: impl FnOnce(&mut Vec<Pattern>)) -> Result<(), End> {
         let before = self.documented();
         change(&mut self.named);
         let after = self.documented();
-        let Some(id) = self.member else { return };
+        let Some(id) = self.member else { return Ok(()) };
         for pattern in after.iter().filter(|p| !before.contains(p)) {
-            self.host.hub.subscribe(id, Filter::Pattern(pattern.clone()));
+            self.host.hub.subscribe(id, Filter::Pattern(pattern.clone())).map_err(too_many)?;
         }
         for pattern in before.into_iter().filter(|p| !after.contains(p)) {
             self.host.hub.unsubscribe(id, Filter::Pattern(pattern));
         }
+        Ok(())
     }
 
     fn subscribe(&mut self, line: &mut Line, topic: &str) -> Result<(), End> {
@@ -121,7 +122,7 @@ impl Events {
                 Some(id) => id,
                 None => *self.code.insert(self.host.hub.join(Member::new(&self.conn, Dialect::Code))),
             };
-            self.host.hub.subscribe(id, Filter::Pattern(pattern));
+            self.host.hub.subscribe(id, Filter::Pattern(pattern)).map_err(too_many)?;
         } else if let Some(pattern) = dotted(topic) {
             if self.named.len() >= MAX_PATTERNS {
                 return Err(End::close(CLOSE_POLICY, "too many subscriptions: at most 100"));
@@ -130,19 +131,20 @@ impl Events {
                 if !named.contains(&pattern) {
                     named.push(pattern);
                 }
-            });
+            })?;
         }
         Ok(()) // any other topic is taken without a word, as the code does
     }
 
-    fn unsubscribe(&mut self, topic: &str) {
+    fn unsubscribe(&mut self, topic: &str) -> Result<(), End> {
         if topic == "system" {
             self.metrics = None;
         } else if let (Some(pattern), Some(id)) = (code_topic(topic), self.code) {
             self.host.hub.unsubscribe(id, Filter::Pattern(pattern));
         } else if let Some(pattern) = dotted(topic) {
-            self.rename(|named| named.retain(|p| *p != pattern));
+            self.rename(|named| named.retain(|p| *p != pattern))?;
         }
+        Ok(())
     }
 }
 
@@ -178,7 +180,7 @@ impl Conversation for Events {
                 frame::text_with(&mut line.replies, |out| events::pong(out, request_id.as_deref(), now));
             }
             events::Ask::Subscribe { topic } => self.subscribe(line, &topic)?,
-            events::Ask::Unsubscribe { topic } => self.unsubscribe(&topic),
+            events::Ask::Unsubscribe { topic } => self.unsubscribe(&topic)?,
         }
         Ok(())
     }
@@ -207,6 +209,10 @@ impl Conversation for Events {
             self.host.hub.leave(id);
         }
     }
+}
+
+fn too_many(error: TooMany) -> End {
+    End::close(CLOSE_POLICY, error.to_string())
 }
 
 fn not_authorised() -> End {

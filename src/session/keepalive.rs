@@ -121,6 +121,7 @@ mod tests {
             backlog_bytes: 1,
             total_backlog_bytes: 1,
             send_buffer_bytes: 1,
+            slow_events: config::SlowEvents::Drop,
         }
     }
 

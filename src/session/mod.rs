@@ -26,7 +26,7 @@ use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
-use crate::hub::Hub;
+use crate::hub::{Hub, Pulled, Replay};
 use crate::rt::clock;
 use crate::rt::worker::Stack;
 use crate::store::Store;
@@ -275,6 +275,18 @@ impl Line {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
                 conn.close(conn::CLOSE_POLICY, why);
+            }
+        }
+    }
+
+    /// Sends what was answered, then what the client has missed, and makes its subscription live.
+    #[expect(dead_code, reason = "the dialects' forms come next")]
+    fn replay(&mut self, mut replay: Replay) -> Result<(), End> {
+        let gone = |_| End::gone("connection lost");
+        loop {
+            self.settle().map_err(gone)?;
+            if replay.pull(&mut self.replies) == Pulled::Live {
+                return Ok(());
             }
         }
     }

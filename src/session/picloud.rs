@@ -58,7 +58,8 @@ impl Conversation for Subscribe {
                 }
                 let event: Box<str> = event.into();
                 self.events.insert(event.clone());
-                self.hub.subscribe(self.member, Filter::Exact(event));
+                let subscribed = self.hub.subscribe(self.member, Filter::Exact(event));
+                subscribed.map_err(|error| End::close(CLOSE_POLICY, error.to_string()))?;
             }
             picloud::Ask::Unsubscribe(event) => {
                 if self.events.remove(&*event) {
@@ -138,11 +139,12 @@ impl Info {
         let present = self.hub.presence();
         let clients: Vec<picloud::Client> = present
             .iter()
+            .filter(|p| p.dialect == Dialect::Picloud)
             .map(|p| picloud::Client {
                 name: &p.name,
                 address: p.peer.to_string(),
                 connected_at: p.since,
-                events: &p.events,
+                events: &p.subscriptions,
             })
             .collect();
         frame::text_with(&mut line.replies, |out| picloud::info(out, &clients, clock::wall()));

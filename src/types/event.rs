@@ -1,5 +1,6 @@
 //! Events: facts the daemon saw, and messages its clients published.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -44,6 +45,8 @@ pub enum Body {
     /// A client published `data` under the name `event`. Both `action` and `created_at` are the client's own
     /// wish (PiCloud forwards them), already validated.
     Published { event: Box<str>, data: Box<str>, action: Option<Box<str>>, created_at: Option<Box<str>> },
+    /// A client came to the hub, or left it.
+    Presence { joined: bool, name: Box<str>, address: SocketAddr, dialect: Dialect, since: SystemTime },
 }
 
 /// What a web page hears of the server it watches.
@@ -76,6 +79,14 @@ pub enum Audience {
     Messages,
     /// Web pages that watch a server, and nobody else whatever it subscribes to.
     Pages,
+}
+
+impl Audience {
+    /// How many there are.
+    pub const COUNT: usize = Audience::ALL.len();
+
+    /// Every audience, in the order of their numbers.
+    pub const ALL: [Audience; 3] = [Audience::Facts, Audience::Messages, Audience::Pages];
 }
 
 /// What the kernel said of the edges behind a change.
@@ -201,7 +212,32 @@ impl Event {
             Body::Device { topic, .. } | Body::Page { topic, .. } => topic,
             Body::Log { .. } => "system.log.created",
             Body::Published { event, .. } => event,
+            Body::Presence { joined: true, .. } => "presence.joined",
+            Body::Presence { joined: false, .. } => "presence.left",
         }
+    }
+
+    /// The bytes of memory it costs to keep it, about; never fewer than its texts have.
+    pub fn weight(&self) -> usize {
+        let texts = match &self.body {
+            Body::Published { event, data, action, created_at } => {
+                event.len()
+                    + data.len()
+                    + [action, created_at].into_iter().flatten().map(|text| text.len()).sum::<usize>()
+            }
+            Body::Device { topic, event, .. } => {
+                size_of::<DeviceEvent>() + topic.len() + event.topic.len() + event.data.len()
+            }
+            Body::Log { target, message, .. } => target.len() + message.len(),
+            Body::Alert { alert, .. } => size_of::<Alert>() + 160 + alert.message.len(),
+            Body::GpioLease { lease, lines, .. } => lease.len() + lines.len() * size_of::<(Arc<str>, Pin)>(),
+            Body::GpioLine { change, .. } => change.consumer.as_ref().map_or(0, String::len),
+            Body::Presence { name, .. } => name.len(),
+            Body::Page { topic, .. } => topic.len(),
+            _ => 64,
+        };
+        // With the two counts of the Arc around it.
+        size_of::<Event>() + 2 * size_of::<usize>() + texts
     }
 
     /// Whom it is for.

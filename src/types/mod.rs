@@ -12,6 +12,7 @@ pub mod line;
 pub mod mac;
 pub mod output;
 pub mod plain;
+pub mod position;
 pub mod reading;
 pub mod rights;
 pub mod token;

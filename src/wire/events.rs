@@ -57,7 +57,7 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
             out.extend_from_slice(b",\"server_id\":");
             string(out, server_id);
         }
-        Body::Log { .. } | Body::Published { .. } | Body::Page { .. } => {}
+        Body::Log { .. } | Body::Published { .. } | Body::Page { .. } | Body::Presence { .. } => {}
     }
     out.extend_from_slice(b",\"data\":");
     data(out, event);
@@ -142,6 +142,11 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
         Body::Device { event, .. } => out.extend_from_slice(event.data.as_bytes()),
         Body::Page { .. } => out.extend_from_slice(b"{}"),
         Body::Published { data, .. } => string(out, data),
+        Body::Presence { name, address, .. } => {
+            out.extend_from_slice(b"{\"name\":");
+            string(out, name);
+            let _ = write!(out, ",\"address\":\"{address}\"}}");
+        }
     }
 }
 

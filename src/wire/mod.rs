@@ -14,17 +14,37 @@ pub mod openapi;
 pub mod picloud;
 pub mod time;
 
+use std::io::Write;
+
 use crate::types::event::{Dialect, Event};
 use crate::types::line::{Bias, Direction};
+use crate::types::position::{Lagged, Position};
 
-/// Appends an event as a whole WebSocket frame in one dialect.
-pub fn encode(dialect: Dialect, event: &Event, out: &mut Vec<u8>) {
+/// Appends an event as a whole WebSocket frame in one dialect; with its position for who has asked for positions.
+pub fn encode(dialect: Dialect, event: &Event, _position: Option<Position>, out: &mut Vec<u8>) {
     frame::text_with(out, |out| match dialect {
         Dialect::Picloud => picloud::event(out, event),
         Dialect::Events => events::event(out, event),
         Dialect::Code => events::push(out, event),
         Dialect::Endrpi => endrpi::event(out, event),
         Dialect::Page => chatops::browser::news(out, event),
+    });
+}
+
+/// Appends what a client is told for which events were dropped.
+pub fn lagged(dialect: Dialect, lagged: &Lagged, out: &mut Vec<u8>) {
+    let Lagged { epoch, count, first, last } = lagged;
+    frame::text_with(out, |out| {
+        let _ = match dialect {
+            Dialect::Endrpi => write!(
+                out,
+                "{{\"action\":\"LAGGED\",\"success\":true,\"data\":{{\"count\":{count},\"first\":{first},\"last\":{last},\"epoch\":\"{epoch}\"}},\"error\":null}}"
+            ),
+            _ => write!(
+                out,
+                "{{\"type\":\"lagged\",\"data\":{{\"count\":{count},\"first\":{first},\"last\":{last},\"epoch\":\"{epoch}\"}}}}"
+            ),
+        };
     });
 }
 

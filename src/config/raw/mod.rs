@@ -37,6 +37,7 @@ table! {
         pub session: Session,
         pub endrpi: Endrpi,
         pub picloud: Picloud,
+        pub history: History,
         pub gpio: Gpio,
         pub telemetry: Telemetry,
         pub mdns: Mdns,
@@ -95,6 +96,23 @@ table! {
         pub backlog_bytes: Option<Count>,
         pub total_backlog_bytes: Option<Count>,
         pub send_buffer_bytes: Option<Count>,
+        pub slow_events: Option<SlowEvents>,
+    }
+}
+
+words! {
+    pub(super) enum SlowEvents {
+        Drop = "drop",
+        Cut = "cut",
+    }
+}
+
+table! {
+    pub(super) struct History {
+        pub count: Option<Count>,
+        pub age: Option<Period>,
+        pub bytes: Option<Count>,
+        pub topics: Option<Count>,
     }
 }
 

@@ -7,8 +7,8 @@ use super::shown::Shown;
 use super::{Setting, Value, When};
 use crate::config::source::dotted;
 use crate::config::{
-    Accounts, Agent, Alerts, Auth, Commands, Config, Docker, Endrpi, Front, Gpio, Hub, Limits, Line, Mdns, Notifier,
-    Picloud, Session, Store, Telemetry, Template, TlsFiles, Webhook,
+    Accounts, Agent, Alerts, Auth, Commands, Config, Docker, Endrpi, Front, Gpio, History, Hub, Limits, Line, Mdns,
+    Notifier, Picloud, Session, Store, Telemetry, Template, TlsFiles, Webhook,
 };
 use crate::types::line::Pin;
 
@@ -73,6 +73,7 @@ pub fn config<'a>(config: &'a Config, all: &mut Vec<Setting<'a>>) {
         alerts,
         mdns: Mdns { announce, discover },
         hub,
+        history: History { count, age, bytes, topics },
         agent,
         warnings: _,
     } = config;
@@ -91,6 +92,11 @@ pub fn config<'a>(config: &'a Config, all: &mut Vec<Setting<'a>>) {
     session_keys(session, section(all, "session"));
     section(all, "endrpi").set("error_style", RESTART, error_style);
     section(all, "picloud").set("info_interval", RESTART, info_interval);
+    let mut to = section(all, "history");
+    to.set("count", RESTART, count);
+    to.set("age", RESTART, age);
+    to.set("bytes", RESTART, bytes);
+    to.set("topics", RESTART, topics);
     gpio_keys(gpio, all);
     store_keys(store, section(all, "store"));
     telemetry_keys(telemetry, section(all, "telemetry"));
@@ -165,6 +171,7 @@ fn session_keys(session: &Session, mut to: Section<'_, '_>) {
         backlog_bytes,
         total_backlog_bytes,
         send_buffer_bytes,
+        slow_events,
     } = session;
     to.set("message_bytes", RESTART, message_bytes);
     to.set("message_deadline", RESTART, message_deadline);
@@ -175,6 +182,7 @@ fn session_keys(session: &Session, mut to: Section<'_, '_>) {
     to.set("backlog_bytes", RESTART, backlog_bytes);
     to.set("total_backlog_bytes", RESTART, total_backlog_bytes);
     to.set("send_buffer_bytes", RESTART, send_buffer_bytes);
+    to.set("slow_events", RESTART, slow_events);
 }
 
 fn gpio_keys<'a>(gpio: &'a Gpio, all: &mut Vec<Setting<'a>>) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{Backend, ErrorStyle, HubProtocol, Initial, Mode, Safe, SysfsBias};
+use crate::config::{Backend, ErrorStyle, HubProtocol, Initial, Mode, Safe, SlowEvents, SysfsBias};
 use crate::types::fingerprint::Fingerprint;
 use crate::types::line::{Bias, Duty, Edge, Pin};
 use crate::types::topic::Pattern;
@@ -140,6 +140,16 @@ impl Shown for ErrorStyle {
         match self {
             ErrorStyle::String => "string",
             ErrorStyle::Object => "object",
+        }
+        .shown()
+    }
+}
+
+impl Shown for SlowEvents {
+    fn shown(&self) -> String {
+        match self {
+            SlowEvents::Drop => "drop",
+            SlowEvents::Cut => "cut",
         }
         .shown()
     }

@@ -134,9 +134,10 @@ impl Page {
                 (Watched::Logs, _) => self.last_logs(&mut greeting, &id),
             }
             let patterns = Pattern::new(&topic).into_iter().collect();
-            self.host.hub.join(Member { greeting, patterns, ..Member::new(&self.conn, Dialect::Page) })
+            self.host.hub.join_subscribed(Member { greeting, patterns, ..Member::new(&self.conn, Dialect::Page) })
         });
         let Some(member) = member else { return Err(refuse(line, browser::ACCESS_DENIED)) };
+        let member = member.map_err(|error| refuse(line, &error.to_string()))?;
         self.member = Some(member);
         self.auth_by = None;
         Ok(())

@@ -1,0 +1,518 @@
+//! What was published lately, for those who come back and for newcomers who want the last values. Pure: no threads, no
+//! clock.
+//!
+//! Each topic has a ring of its latest events. Four bounds: events per topic, their age, bytes in all, topics in all;
+//! whatever is over a bound, the oldest goes first. A topic's newest event outlives its age (it is the last value), not
+//! the other bounds. What was discarded is known exactly (`lost_to`), so nobody is ever told that everything is there
+//! when it is not.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cursor::{Cursor, CursorId, Select};
+use crate::types::event::{Audience, Event};
+use crate::types::topic::Pattern;
+
+/// An event and its number.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    pub offset: u64,
+    pub event: Arc<Event>,
+}
+
+/// What of a topic is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Events.
+    pub count: usize,
+    /// And how old they may be; `None`: any age.
+    pub age: Option<Duration>,
+}
+
+/// What is kept in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of each topic, unless it has bounds of its own. None at all: there is no history.
+    pub each: Bounds,
+    pub bytes: usize,
+    pub topics: usize,
+}
+
+/// What a slot costs beside its event, about, with its place in the order.
+const SLOT_BYTES: usize = 40;
+
+/// What a topic costs beside its name and events, about.
+const RING_BYTES: usize = 200;
+
+/// Places in the order that were looked at in one pull, at most.
+const LOOK: usize = 8192;
+
+/// See the module's text.
+pub struct History {
+    limits: Limits,
+    /// Topics with bounds of their own, and whose events of earlier runs are here.
+    kept: Vec<(Pattern, Bounds)>,
+    names: HashMap<Box<str>, u32>,
+    rings: Vec<Option<Ring>>,
+    free: Vec<u32>,
+    /// Every event's place, in the order of offsets; places of discarded events are skipped, and swept at times.
+    order: VecDeque<Place>,
+    /// The same, before those of `order`: what is beyond the usual age and kept all the same.
+    aged: VecDeque<Place>,
+    /// Events here.
+    live: usize,
+    bytes: usize,
+    /// The last offset of any topic that was forgotten, for each audience.
+    floor: [u64; Audience::COUNT],
+    /// Numbers up to here were given out before this start.
+    begun: u64,
+    cursors: HashMap<CursorId, Cursor>,
+    next_cursor: CursorId,
+}
+
+struct Ring {
+    name: Box<str>,
+    slots: VecDeque<Numbered>,
+    /// Offset of the last event that was discarded, 0 if none was.
+    lost_to: u64,
+    /// Offset of the newest event there was.
+    newest: u64,
+    /// Whose events are in it, a bit for each.
+    audiences: u8,
+    bounds: Bounds,
+    /// Its only event is beyond its age.
+    aged: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    offset: u64,
+    ring: u32,
+    /// When it came, in tenths of a second.
+    at: u32,
+}
+
+/// Some of the events a cursor has before it.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    pub events: Vec<Numbered>,
+    /// There is nothing behind them.
+    pub is_last: bool,
+}
+
+impl History {
+    pub fn new(limits: Limits) -> History {
+        History {
+            limits,
+            kept: Vec::new(),
+            names: HashMap::new(),
+            rings: Vec::new(),
+            free: Vec::new(),
+            order: VecDeque::new(),
+            aged: VecDeque::new(),
+            live: 0,
+            bytes: 0,
+            floor: [0; Audience::COUNT],
+            begun: 0,
+            cursors: HashMap::new(),
+            next_cursor: 1,
+        }
+    }
+
+    /// Begins anew behind `begun`: what it holds keeps its order and is renumbered from there. Returns the last number
+    /// used.
+    pub fn begin(&mut self, begun: u64, kept: Vec<(Pattern, Bounds)>, now: Duration) -> u64 {
+        let mut all: Vec<(Box<str>, Numbered)> = Vec::new();
+        for ring in self.rings.drain(..).flatten() {
+            all.extend(ring.slots.into_iter().map(|numbered| (ring.name.clone(), numbered)));
+        }
+        all.sort_by_key(|(_, numbered)| numbered.offset);
+        *self = History { begun, kept, ..History::new(self.limits) };
+        let mut offset = begun;
+        for (name, Numbered { event, .. }) in all {
+            offset += 1;
+            self.push(&name, Numbered { offset, event }, now);
+        }
+        offset
+    }
+
+    /// Puts in what is known of a topic from before this start, in order. `lost_to` is the offset of its last event
+    /// that is not among them, 0 if none is missing.
+    pub fn preload(&mut self, topic: &str, lost_to: u64, events: Vec<Numbered>, now: Duration) {
+        let audience = events.last().map_or(Audience::Messages, |numbered| numbered.event.audience());
+        let at = tenths(now);
+        let id = self.ring(topic, audience);
+        let mut rest = std::mem::take(&mut self.order);
+        if let Some(ring) = self.ring_mut(id) {
+            // What came since the start is newer.
+            let newer = std::mem::take(&mut ring.slots);
+            ring.lost_to = lost_to;
+            ring.newest = ring.newest.max(events.last().map_or(0, |numbered| numbered.offset));
+            let places = events.iter().map(|numbered| Place { offset: numbered.offset, ring: id, at });
+            rest.extend(places);
+            let (count, bytes) = (events.len(), events.iter().map(weight).sum::<usize>());
+            ring.slots.extend(events.into_iter().chain(newer));
+            self.live += count;
+            self.bytes += bytes;
+        }
+        rest.make_contiguous().sort_by_key(|place| place.offset);
+        self.order = rest;
+        self.shorten(id);
+        self.squeeze();
+    }
+
+    /// Takes in an event, whose offset is larger than all before.
+    pub fn push(&mut self, topic: &str, numbered: Numbered, now: Duration) {
+        let audience = numbered.event.audience();
+        if self.limits.each.count == 0 && self.kept.is_empty() {
+            self.floor[audience as usize] = numbered.offset;
+            return;
+        }
+        let id = self.ring(topic, audience);
+        let Numbered { offset, .. } = numbered;
+        let weight = weight(&numbered);
+        let Some(ring) = self.ring_mut(id) else { return };
+        ring.newest = offset;
+        ring.audiences |= bit(audience);
+        ring.slots.push_back(numbered);
+        let was_aged = std::mem::take(&mut ring.aged);
+        self.live += 1;
+        self.bytes += weight;
+        self.order.push_back(Place { offset, ring: id, at: tenths(now) });
+        if was_aged {
+            self.discard(id);
+        }
+        self.shorten(id);
+        self.expire(now);
+        self.squeeze();
+    }
+
+    /// Discards what is too old by now.
+    pub fn expire(&mut self, now: Duration) {
+        let Some(age) = self.limits.each.age.map(tenths) else { return };
+        let now = tenths(now);
+        while let Some(place) = self.order.front().copied() {
+            if now.saturating_sub(place.at) <= age {
+                return;
+            }
+            self.order.pop_front();
+            let (limits, newest) = match self.live_ring(place) {
+                Some(ring) => (ring.bounds, ring.newest),
+                None => continue,
+            };
+            if limits != self.limits.each {
+                self.aged.push_back(place);
+            } else if newest == place.offset {
+                if let Some(ring) = self.ring_mut(place.ring) {
+                    ring.aged = true;
+                }
+                self.aged.push_back(place);
+            } else {
+                self.discard(place.ring);
+            }
+        }
+    }
+
+    /// Whether everything that `select` takes and that came after `since` is here. `head` is the last offset given out.
+    pub fn has_all_since(&self, since: u64, head: u64, select: &Select) -> bool {
+        let hears = |audiences: u8| audiences & select.audiences != 0;
+        let floor = |begun: u64| {
+            let floors = self.floor.iter().enumerate().filter(|(audience, _)| hears(1 << audience));
+            floors.map(|(_, floor)| *floor).fold(begun, u64::max)
+        };
+        let behind_kept = |kept: bool| since >= floor(if kept { 0 } else { self.begun });
+        since <= head
+            && select.filters.iter().all(|filter| match filter.exact() {
+                Some(name) => match self.names.get(name).and_then(|id| self.rings.get(*id as usize)?.as_ref()) {
+                    Some(ring) => since >= ring.lost_to || !hears(ring.audiences),
+                    None => behind_kept(self.kept.iter().any(|(pattern, _)| pattern.matches(name))),
+                },
+                None => {
+                    let selected = |ring: &&Ring| hears(ring.audiences) && filter.selects(&ring.name);
+                    behind_kept(self.keeps_all_of(filter))
+                        && self.rings.iter().flatten().filter(selected).all(|ring| since >= ring.lost_to)
+                }
+            })
+    }
+
+    fn keeps_all_of(&self, filter: &super::Filter) -> bool {
+        match filter {
+            super::Filter::Pattern(pattern) => self.kept.iter().any(|(kept, _)| kept.covers(pattern)),
+            super::Filter::Exact(_) => false,
+        }
+    }
+
+    /// The last event of each topic that `select` takes, in the order of offsets.
+    pub fn last(&self, select: &Select) -> Vec<Numbered> {
+        let mut last: Vec<Numbered> = self
+            .candidates(select)
+            .filter_map(|ring| ring.slots.back())
+            .filter(|numbered| select.hears(numbered))
+            .cloned()
+            .collect();
+        last.sort_unstable_by_key(|numbered| numbered.offset);
+        last
+    }
+
+    /// Opens a cursor behind `since`; what it would still have to bring and is discarded before it is counted.
+    pub fn open(&mut self, since: u64, select: Select) -> CursorId {
+        let id = self.next_cursor;
+        self.next_cursor += 1;
+        self.cursors.insert(id, Cursor::new(since, select));
+        id
+    }
+
+    pub fn close(&mut self, id: CursorId) {
+        self.cursors.remove(&id);
+    }
+
+    pub fn cursor(&mut self, id: CursorId) -> Option<&mut Cursor> {
+        self.cursors.get_mut(&id)
+    }
+
+    /// How many events a cursor has before it, of those that `had` does not name.
+    pub fn count(&self, id: CursorId, mut had: impl FnMut(&Numbered) -> bool) -> u64 {
+        let Some(cursor) = self.cursors.get(&id) else { return 0 };
+        let mut count = 0;
+        self.each_after(cursor.at, &cursor.select, usize::MAX, |numbered| {
+            count += u64::from(!had(numbered));
+            true
+        });
+        count
+    }
+
+    /// The next events for a cursor, at most `most` and about `bytes`. It stands behind them then.
+    pub fn pull(&mut self, id: CursorId, most: usize, bytes: usize, mut had: impl FnMut(&Numbered) -> bool) -> Chunk {
+        let Some(cursor) = self.cursors.get(&id) else { return Chunk { events: Vec::new(), is_last: true } };
+        let mut chunk = Chunk { events: Vec::new(), is_last: true };
+        let mut taken = 0;
+        let reached = self.each_after(cursor.at, &cursor.select, LOOK, |numbered| {
+            if chunk.events.len() == most || (taken > 0 && taken + numbered.event.weight() > bytes) {
+                chunk.is_last = false;
+                return false;
+            }
+            if !had(numbered) {
+                taken += numbered.event.weight();
+                chunk.events.push(numbered.clone());
+            }
+            true
+        });
+        chunk.is_last &= reached.is_none();
+        let last = chunk.events.last().map(|numbered| numbered.offset);
+        if let Some(cursor) = self.cursors.get_mut(&id) {
+            cursor.at = cursor.at.max(reached.unwrap_or(0)).max(last.unwrap_or(0));
+        }
+        chunk
+    }
+
+    /// Visits what `select` takes behind `after`, in order, until `visit` has had enough. Returns the offset behind
+    /// which it did not look, if it stopped for having looked at much.
+    fn each_after(
+        &self,
+        after: u64,
+        select: &Select,
+        look: usize,
+        mut visit: impl FnMut(&Numbered) -> bool,
+    ) -> Option<u64> {
+        if select.filters.iter().all(|filter| filter.exact().is_some()) {
+            self.merge_after(after, select, visit);
+            return None;
+        }
+        // Whether a ring's topic is selected: asked once.
+        let mut wanted: Vec<Option<bool>> = vec![None; self.rings.len()];
+        let mut looked = 0;
+        let from = |places: &VecDeque<Place>| places.partition_point(|place| place.offset <= after);
+        let (aged, order) = (from(&self.aged), from(&self.order));
+        for place in self.aged.range(aged..).chain(self.order.range(order..)) {
+            let Some(Some(ring)) = self.rings.get(place.ring as usize) else { continue };
+            let wanted = &mut wanted[place.ring as usize];
+            if *wanted.get_or_insert_with(|| select.selects(&ring.name))
+                && let Some(numbered) = ring.at(place.offset)
+                && select.hears(numbered)
+                && !visit(numbered)
+            {
+                return None;
+            }
+            looked += 1;
+            if looked >= look {
+                return Some(place.offset);
+            }
+        }
+        None
+    }
+
+    /// The same for names alone: their rings are merged, and nothing else is looked at.
+    fn merge_after(&self, after: u64, select: &Select, mut visit: impl FnMut(&Numbered) -> bool) {
+        let mut heads: std::collections::BinaryHeap<_> = self
+            .candidates(select)
+            .enumerate()
+            .filter_map(|(n, ring)| {
+                let index = ring.slots.partition_point(|numbered| numbered.offset <= after);
+                Some((std::cmp::Reverse(ring.slots.get(index)?.offset), n, index, RingRef(ring)))
+            })
+            .collect();
+        while let Some((_, n, index, RingRef(ring))) = heads.pop() {
+            let Some(numbered) = ring.slots.get(index) else { continue };
+            if select.hears(numbered) && !visit(numbered) {
+                return;
+            }
+            if let Some(next) = ring.slots.get(index + 1) {
+                heads.push((std::cmp::Reverse(next.offset), n, index + 1, RingRef(ring)));
+            }
+        }
+    }
+
+    /// Each selected ring, once.
+    fn candidates<'a>(&'a self, select: &'a Select) -> Box<dyn Iterator<Item = &'a Ring> + 'a> {
+        let ring = |id: &u32| self.rings.get(*id as usize)?.as_ref();
+        let names: Option<std::collections::BTreeSet<&str>> = select.filters.iter().map(|f| f.exact()).collect();
+        match names {
+            Some(names) => Box::new(names.into_iter().filter_map(move |name| self.names.get(name).and_then(ring))),
+            None => Box::new(self.rings.iter().flatten().filter(|ring| select.selects(&ring.name))),
+        }
+    }
+
+    fn ring_mut(&mut self, id: u32) -> Option<&mut Ring> {
+        self.rings.get_mut(id as usize)?.as_mut()
+    }
+
+    /// The ring that still holds the event of this place.
+    fn live_ring(&self, place: Place) -> Option<&Ring> {
+        self.rings.get(place.ring as usize)?.as_ref().filter(|ring| ring.at(place.offset).is_some())
+    }
+
+    /// The topic's ring, made if need be.
+    fn ring(&mut self, topic: &str, audience: Audience) -> u32 {
+        if let Some(id) = self.names.get(topic) {
+            return *id;
+        }
+        if self.names.len() >= self.limits.topics.max(1) {
+            self.forget_topics();
+        }
+        let own = self.kept.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, bounds)| *bounds);
+        let begun = if own.is_some() { 0 } else { self.begun };
+        let ring = Ring {
+            name: topic.into(),
+            slots: VecDeque::new(),
+            lost_to: self.floor[audience as usize].max(begun),
+            newest: 0,
+            audiences: bit(audience),
+            bounds: own.unwrap_or(self.limits.each),
+            aged: false,
+        };
+        self.bytes += RING_BYTES + topic.len();
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.rings.push(None);
+            (self.rings.len() - 1) as u32
+        });
+        self.rings[id as usize] = Some(ring);
+        self.names.insert(topic.into(), id);
+        id
+    }
+
+    /// Makes room for topics: a sixteenth of them is forgotten, those that were silent for the longest time.
+    fn forget_topics(&mut self) {
+        let mut all: Vec<(u64, u32)> =
+            self.rings.iter().zip(0..).filter_map(|(ring, id)| Some((ring.as_ref()?.newest, id))).collect();
+        let Some(last) = (all.len() / 16).max(1).checked_sub(1).filter(|_| !all.is_empty()) else { return };
+        all.select_nth_unstable(last);
+        for (_, id) in all.into_iter().take(last + 1) {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        while self.ring_mut(id).is_some_and(|ring| !ring.slots.is_empty()) {
+            self.discard(id);
+        }
+        let Some(ring) = self.rings.get_mut(id as usize).and_then(Option::take) else { return };
+        for (audience, floor) in self.floor.iter_mut().enumerate() {
+            if ring.audiences & 1 << audience != 0 {
+                *floor = (*floor).max(ring.lost_to);
+            }
+        }
+        self.bytes -= RING_BYTES + ring.name.len();
+        self.names.remove(&ring.name);
+        self.free.push(id);
+    }
+
+    /// Discards a ring's oldest event.
+    fn discard(&mut self, id: u32) {
+        let Some(Some(ring)) = self.rings.get_mut(id as usize) else { return };
+        let Some(numbered) = ring.slots.pop_front() else { return };
+        ring.lost_to = numbered.offset;
+        self.live -= 1;
+        self.bytes -= weight(&numbered);
+        for cursor in self.cursors.values_mut() {
+            cursor.lose(&ring.name, &numbered);
+        }
+    }
+
+    /// Holds a ring to its count.
+    fn shorten(&mut self, id: u32) {
+        while self.ring_mut(id).is_some_and(|ring| ring.slots.len() > ring.bounds.count) {
+            self.discard(id);
+        }
+    }
+
+    /// Holds all to the bytes, the oldest first, and the order to a length in proportion to what is here.
+    fn squeeze(&mut self) {
+        while self.bytes > self.limits.bytes {
+            match self.aged.pop_front().or_else(|| self.order.pop_front()) {
+                Some(place) if self.live_ring(place).is_some() => self.discard(place.ring),
+                Some(_) => {}
+                None if self.names.is_empty() => break,
+                None => self.forget_topics(),
+            }
+        }
+        if self.order.len() + self.aged.len() > 2 * self.live + 1024 {
+            let mut all = [std::mem::take(&mut self.aged), std::mem::take(&mut self.order)];
+            all.iter_mut().for_each(|places| places.retain(|place| self.live_ring(*place).is_some()));
+            [self.aged, self.order] = all;
+        }
+    }
+}
+
+impl Ring {
+    fn at(&self, offset: u64) -> Option<&Numbered> {
+        let index = self.slots.binary_search_by_key(&offset, |numbered| numbered.offset).ok()?;
+        self.slots.get(index)
+    }
+}
+
+/// A ring in the heap of a merge, where only the offsets count.
+struct RingRef<'a>(&'a Ring);
+
+impl PartialEq for RingRef<'_> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for RingRef<'_> {}
+
+impl PartialOrd for RingRef<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RingRef<'_> {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+fn bit(audience: Audience) -> u8 {
+    1 << audience as u8
+}
+
+fn weight(numbered: &Numbered) -> usize {
+    SLOT_BYTES + numbered.event.weight()
+}
+
+/// Since the hub's start, in tenths of a second: thirteen years fit.
+fn tenths(time: Duration) -> u32 {
+    u32::try_from(time.as_secs() * 10).unwrap_or(u32::MAX).saturating_add(time.subsec_millis() / 100)
+}
