@@ -35,7 +35,7 @@ pub enum Role {
     Caller,
     /// Comes as a subscriber and has asked for nothing yet.
     Listener(usize),
-    /// Comes to `/ws` for the event, where a client that does not keep up loses events and stays.
+    /// Speaks Endrpi and has asked for the event: such a client loses events if it does not keep up, and stays.
     Spectator,
     Subscriber(usize),
     Publisher(usize),
@@ -132,10 +132,9 @@ impl Client {
 
     fn introduce_to_daemon(&mut self, host: &str, role: Role) -> Result<()> {
         let path = match role {
-            Role::Caller => "/".to_owned(),
+            Role::Caller | Role::Spectator => "/".to_owned(),
             Role::Listener(number) | Role::Subscriber(number) => format!("/subscribe?clientName=s{number}"),
             Role::Publisher(number) => format!("/publish?clientName=p{number}"),
-            Role::Spectator => format!("/ws?types={EVENT}"),
         };
         self.send(handshake(host, &path).as_bytes())?;
         let head = self.read_head()?;
@@ -144,7 +143,10 @@ impl Client {
         }
         match role {
             Role::Subscriber(_) => self.send(&client_text(&format!(r#"{{"action":"subscribe","event":"{EVENT}"}}"#))),
-            Role::Caller | Role::Listener(_) | Role::Spectator | Role::Publisher(_) => Ok(()),
+            Role::Spectator => {
+                self.send(&client_text(&format!(r#"{{"action":"SUBSCRIBE","params":{{"topics":["{EVENT}"]}}}}"#)))
+            }
+            Role::Caller | Role::Listener(_) | Role::Publisher(_) => Ok(()),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::Result;
 use crate::client::{STALL_LIMIT, handshake};
 use crate::options::Options;
 use crate::pairs::{Goal, Load, Pairs};
+use crate::procfs;
 use crate::server::Server;
 use crate::table::Row;
 
@@ -97,6 +98,11 @@ impl Visitors {
 }
 
 impl Load for Visitors {
+    /// Each visitor has a thread, which ends with it.
+    fn cpu_time(&self, server: &Server) -> Result<Duration> {
+        procfs::whole_cpu_time(server.pid())
+    }
+
     fn run(&mut self, time: Duration) -> Result<u64> {
         let until = Instant::now() + time;
         for place in 0..AT_A_TIME {

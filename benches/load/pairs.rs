@@ -20,6 +20,11 @@ const WARM_UP: Duration = Duration::from_millis(200);
 pub trait Load {
     /// Keeps the load on for `time`, then waits until nothing is outstanding. Returns the units of work done.
     fn run(&mut self, time: Duration) -> Result<u64>;
+
+    /// The CPU time that counts. The usual one is exact and leaves out threads that have ended.
+    fn cpu_time(&self, server: &Server) -> Result<Duration> {
+        procfs::cpu_time(server.pid())
+    }
 }
 
 /// What is to be reached, as a ratio to the reference.
@@ -118,11 +123,11 @@ impl Pairs {
 
 fn measure_run(options: &Options, server: &Server, load: &mut impl Load) -> Result<Run> {
     load.run(WARM_UP)?;
-    let cpu_before = procfs::cpu_time(server.pid())?;
+    let cpu_before = load.cpu_time(server)?;
     let start = Instant::now();
     let units = load.run(options.seconds)? as f64;
     let elapsed = start.elapsed();
-    let cpu = procfs::cpu_time(server.pid())?.saturating_sub(cpu_before);
+    let cpu = load.cpu_time(server)?.saturating_sub(cpu_before);
     Ok(Run { per_second: units / elapsed.as_secs_f64(), cpu_us_per_unit: cpu.as_secs_f64() * 1e6 / units })
 }
 

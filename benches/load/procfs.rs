@@ -25,6 +25,11 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     }
 }
 
+/// CPU time of a process with all its threads, those that have ended too; in clock ticks, so for longer times.
+pub fn whole_cpu_time(pid: u32) -> Result<Duration> {
+    cpu_time_in_ticks(pid)
+}
+
 /// Resident memory of a process. The kernel keeps `VmRSS` in counters per thread or per CPU that lag behind, by more
 /// than is to be measured here once there are a thousand threads; the roll-up walks the page tables.
 pub fn rss_kib(pid: u32) -> Result<f64> {

@@ -67,7 +67,7 @@ pub fn measure(options: &Options) -> Result<Vec<Row>> {
     Ok(vec![latency, memory])
 }
 
-/// A client that has come for the event and never reads: on `/ws`, where it loses events and stays.
+/// A client that has come for the event and never reads; it loses events and stays.
 fn stall(server: &Server) -> Result<Client> {
     let client = Client::open(server, Role::Spectator)?;
     let stream: &TcpStream = client.stream();
