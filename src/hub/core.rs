@@ -6,24 +6,34 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use super::durable::Durable;
+use super::handover::Work;
 use super::history::{History, Limits, Numbered};
 use super::lobby::Lobby;
 use super::member::{Filter, Member, MemberId, Presence, Slow};
 use super::table::{FORMS, Table, form};
-use super::{Ack, Acked, Command, Encode};
+use super::{Ack, Acked, Encode};
 use crate::conn::{Bell, Gone, Offered};
 use crate::rt::clock;
 use crate::types::event::{Audience, Body, Dialect, Event};
 use crate::types::position::{Epoch, Lagged, Position};
-
-/// Commands sent on in one batch; bounds the buffers, and how many events one send may carry.
-pub const BATCH: usize = 64;
 
 /// Bytes of encoded events after which a batch is sent without waiting for its end.
 const SEND_BYTES: usize = 32 * 1024;
 
 /// Hears of every event within the process; must not wait, since nothing is sent meanwhile.
 pub type Tap = Box<dyn Fn(&Arc<Event>) + Send>;
+
+/// What is left in the inbox.
+pub enum Command {
+    Publish(Arc<Event>, Option<Ack>),
+    Join(MemberId, Box<Member>),
+    Subscribe(MemberId, Box<Filter>),
+    Unsubscribe(MemberId, Box<Filter>),
+    UnsubscribeAll(MemberId),
+    WithPositions(MemberId),
+    Leave(MemberId),
+}
 
 /// The numbers events get.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +59,10 @@ pub struct Core {
     pub sequence: Sequence,
     pub table: Table,
     pub history: History,
+    /// Where topics are durable.
+    pub durable: Option<Durable>,
+    /// From this number on they are a durable batch's, which is at the store.
+    pub barrier: u64,
     pub encode: Encode,
     /// Who was told that there is room again; and how a connection tells it.
     lobby: Arc<Lobby>,
@@ -69,12 +83,40 @@ pub struct Core {
     acks: Vec<(Ack, u64)>,
 }
 
+impl Work for Core {
+    type Command = Command;
+
+    /// Bounds the buffers, and how many events one send may carry.
+    const BATCH: usize = 64;
+
+    fn work(&mut self, inbox: &Receiver<Command>) {
+        self.tell_lagging();
+        self.tend();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.extend(inbox.try_iter().take(Self::BATCH));
+        for command in batch.drain(..) {
+            match command {
+                Command::Publish(event, ack) => self.take_in(event, ack),
+                other => {
+                    self.send_run();
+                    self.change(other);
+                }
+            }
+        }
+        self.send_run();
+        self.batch = batch;
+        self.tend();
+    }
+}
+
 impl Core {
     pub fn new(encode: Encode, limits: Limits, slow: Slow, lobby: Arc<Lobby>, epoch: Epoch) -> Core {
         Core {
             sequence: Sequence { epoch, next: 1 },
             table: Table::default(),
             history: History::new(limits),
+            durable: None,
+            barrier: u64::MAX,
             encode,
             bell: Arc::clone(&lobby) as Arc<dyn Bell>,
             lobby,
@@ -91,24 +133,6 @@ impl Core {
         }
     }
 
-    /// Takes one batch from the inbox and does it.
-    pub fn work(&mut self, inbox: &Receiver<Command>) {
-        self.tell_lagging();
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.extend(inbox.try_iter().take(BATCH));
-        for command in batch.drain(..) {
-            match command {
-                Command::Publish(event, ack) => self.take_in(event, ack),
-                other => {
-                    self.send_run();
-                    self.change(other);
-                }
-            }
-        }
-        self.send_run();
-        self.batch = batch;
-    }
-
     /// Since the hub's start.
     pub fn age(&self) -> Duration {
         clock::now().duration_since(self.start)
@@ -120,6 +144,9 @@ impl Core {
         if audience == Audience::Pages {
             return 0;
         }
+        if self.sequence.next == self.barrier {
+            self.overtake();
+        }
         let offset = self.sequence.next;
         self.sequence.next += 1;
         offset
@@ -127,6 +154,9 @@ impl Core {
 
     /// Neighbours on the same topic go out together: one send carries them all.
     fn take_in(&mut self, event: Arc<Event>, ack: Option<Ack>) {
+        if let Some(durable) = self.durable.as_mut().filter(|durable| durable.keeps(&event)) {
+            return durable.hold(event, ack);
+        }
         if self.run.first().is_some_and(|first| first.event.topic() != event.topic()) {
             self.send_run();
         }

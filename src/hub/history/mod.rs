@@ -5,14 +5,20 @@
 //! whatever is over a bound, the oldest goes first. A topic's newest event outlives its age (it is the last value), not
 //! the other bounds. What was discarded is known exactly (`lost_to`), so nobody is ever told that everything is there
 //! when it is not.
+//!
+//! Topics with bounds of their own ([`History::begin`]) stand apart: nothing else pushes their events out, and they push
+//! out nothing else. They have bytes of their own, together.
+
+mod read;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cursor::{Cursor, CursorId, Select};
+use super::cursor::{Cursor, CursorId};
 use crate::types::event::{Audience, Event};
 use crate::types::topic::Pattern;
+pub use read::Chunk;
 
 /// An event and its number.
 #[derive(Clone, Debug)]
@@ -45,21 +51,24 @@ const SLOT_BYTES: usize = 40;
 /// What a topic costs beside its name and events, about.
 const RING_BYTES: usize = 200;
 
-/// Places in the order that were looked at in one pull, at most.
-const LOOK: usize = 8192;
-
 /// See the module's text.
 pub struct History {
     limits: Limits,
-    /// Topics with bounds of their own, and whose events of earlier runs are here.
+    /// Topics with bounds of their own, and whose events of earlier runs are here. Of what clients publish.
     kept: Vec<(Pattern, Bounds)>,
+    /// And the bytes of all of those, what they are and may be.
+    kept_bytes: usize,
+    kept_limit: usize,
+    kept_topics: usize,
     names: HashMap<Box<str>, u32>,
     rings: Vec<Option<Ring>>,
     free: Vec<u32>,
     /// Every event's place, in the order of offsets; places of discarded events are skipped, and swept at times.
     order: VecDeque<Place>,
-    /// The same, before those of `order`: what is beyond the usual age and kept all the same.
+    /// The same, before those of `order`: last values beyond their age.
     aged: VecDeque<Place>,
+    /// The same of topics with bounds of their own, which are in neither of those.
+    held: VecDeque<Place>,
     /// Events here.
     live: usize,
     bytes: usize,
@@ -81,6 +90,8 @@ struct Ring {
     /// Whose events are in it, a bit for each.
     audiences: u8,
     bounds: Bounds,
+    /// They are its own.
+    kept: bool,
     /// Its only event is beyond its age.
     aged: bool,
 }
@@ -93,24 +104,20 @@ struct Place {
     at: u32,
 }
 
-/// Some of the events a cursor has before it.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    pub events: Vec<Numbered>,
-    /// There is nothing behind them.
-    pub is_last: bool,
-}
-
 impl History {
     pub fn new(limits: Limits) -> History {
         History {
             limits,
             kept: Vec::new(),
+            kept_bytes: 0,
+            kept_limit: usize::MAX,
+            kept_topics: 0,
             names: HashMap::new(),
             rings: Vec::new(),
             free: Vec::new(),
             order: VecDeque::new(),
             aged: VecDeque::new(),
+            held: VecDeque::new(),
             live: 0,
             bytes: 0,
             floor: [0; Audience::COUNT],
@@ -128,7 +135,7 @@ impl History {
             all.extend(ring.slots.into_iter().map(|numbered| (ring.name.clone(), numbered)));
         }
         all.sort_by_key(|(_, numbered)| numbered.offset);
-        *self = History { begun, kept, ..History::new(self.limits) };
+        *self = History { begun, kept, kept_limit: self.kept_limit, ..History::new(self.limits) };
         let mut offset = begun;
         for (name, Numbered { event, .. }) in all {
             offset += 1;
@@ -137,13 +144,19 @@ impl History {
         offset
     }
 
+    /// Bounds the bytes of all topics that have bounds of their own.
+    pub fn bound_kept(&mut self, bytes: usize) {
+        self.kept_limit = bytes;
+    }
+
     /// Puts in what is known of a topic from before this start, in order. `lost_to` is the offset of its last event
     /// that is not among them, 0 if none is missing.
     pub fn preload(&mut self, topic: &str, lost_to: u64, events: Vec<Numbered>, now: Duration) {
         let audience = events.last().map_or(Audience::Messages, |numbered| numbered.event.audience());
         let at = tenths(now);
         let id = self.ring(topic, audience);
-        let mut rest = std::mem::take(&mut self.order);
+        let kept = self.ring_mut(id).is_some_and(|ring| ring.kept);
+        let mut rest = std::mem::take(self.places(kept));
         if let Some(ring) = self.ring_mut(id) {
             // What came since the start is newer.
             let newer = std::mem::take(&mut ring.slots);
@@ -154,10 +167,10 @@ impl History {
             let (count, bytes) = (events.len(), events.iter().map(weight).sum::<usize>());
             ring.slots.extend(events.into_iter().chain(newer));
             self.live += count;
-            self.bytes += bytes;
+            *self.bytes_of(kept) += bytes;
         }
         rest.make_contiguous().sort_by_key(|place| place.offset);
-        self.order = rest;
+        *self.places(kept) = rest;
         self.shorten(id);
         self.squeeze();
     }
@@ -176,10 +189,10 @@ impl History {
         ring.newest = offset;
         ring.audiences |= bit(audience);
         ring.slots.push_back(numbered);
-        let was_aged = std::mem::take(&mut ring.aged);
+        let (was_aged, kept) = (std::mem::take(&mut ring.aged), ring.kept);
         self.live += 1;
-        self.bytes += weight;
-        self.order.push_back(Place { offset, ring: id, at: tenths(now) });
+        *self.bytes_of(kept) += weight;
+        self.places(kept).push_back(Place { offset, ring: id, at: tenths(now) });
         if was_aged {
             self.discard(id);
         }
@@ -190,20 +203,25 @@ impl History {
 
     /// Discards what is too old by now.
     pub fn expire(&mut self, now: Duration) {
-        let Some(age) = self.limits.each.age.map(tenths) else { return };
         let now = tenths(now);
+        // Different ages may stand behind each other there; then some are kept for longer.
+        while let Some(place) = self.held.front().copied() {
+            let age = self.live_ring(place).map(|ring| ring.bounds.age.map_or(u32::MAX, tenths));
+            match age {
+                Some(age) if now.saturating_sub(place.at) <= age => break,
+                Some(_) => self.discard(place.ring),
+                None => {}
+            }
+            self.held.pop_front();
+        }
+        let Some(age) = self.limits.each.age.map(tenths) else { return };
         while let Some(place) = self.order.front().copied() {
             if now.saturating_sub(place.at) <= age {
                 return;
             }
             self.order.pop_front();
-            let (limits, newest) = match self.live_ring(place) {
-                Some(ring) => (ring.bounds, ring.newest),
-                None => continue,
-            };
-            if limits != self.limits.each {
-                self.aged.push_back(place);
-            } else if newest == place.offset {
+            let Some(newest) = self.live_ring(place).map(|ring| ring.newest) else { continue };
+            if newest == place.offset {
                 if let Some(ring) = self.ring_mut(place.ring) {
                     ring.aged = true;
                 }
@@ -211,165 +229,6 @@ impl History {
             } else {
                 self.discard(place.ring);
             }
-        }
-    }
-
-    /// Whether everything that `select` takes and that came after `since` is here. `head` is the last offset given out.
-    pub fn has_all_since(&self, since: u64, head: u64, select: &Select) -> bool {
-        let hears = |audiences: u8| audiences & select.audiences != 0;
-        let floor = |begun: u64| {
-            let floors = self.floor.iter().enumerate().filter(|(audience, _)| hears(1 << audience));
-            floors.map(|(_, floor)| *floor).fold(begun, u64::max)
-        };
-        let behind_kept = |kept: bool| since >= floor(if kept { 0 } else { self.begun });
-        since <= head
-            && select.filters.iter().all(|filter| match filter.exact() {
-                Some(name) => match self.names.get(name).and_then(|id| self.rings.get(*id as usize)?.as_ref()) {
-                    Some(ring) => since >= ring.lost_to || !hears(ring.audiences),
-                    None => behind_kept(self.kept.iter().any(|(pattern, _)| pattern.matches(name))),
-                },
-                None => {
-                    let selected = |ring: &&Ring| hears(ring.audiences) && filter.selects(&ring.name);
-                    behind_kept(self.keeps_all_of(filter))
-                        && self.rings.iter().flatten().filter(selected).all(|ring| since >= ring.lost_to)
-                }
-            })
-    }
-
-    fn keeps_all_of(&self, filter: &super::Filter) -> bool {
-        match filter {
-            super::Filter::Pattern(pattern) => self.kept.iter().any(|(kept, _)| kept.covers(pattern)),
-            super::Filter::Exact(_) => false,
-        }
-    }
-
-    /// The last event of each topic that `select` takes, in the order of offsets.
-    pub fn last(&self, select: &Select) -> Vec<Numbered> {
-        let mut last: Vec<Numbered> = self
-            .candidates(select)
-            .filter_map(|ring| ring.slots.back())
-            .filter(|numbered| select.hears(numbered))
-            .cloned()
-            .collect();
-        last.sort_unstable_by_key(|numbered| numbered.offset);
-        last
-    }
-
-    /// Opens a cursor behind `since`; what it would still have to bring and is discarded before it is counted.
-    pub fn open(&mut self, since: u64, select: Select) -> CursorId {
-        let id = self.next_cursor;
-        self.next_cursor += 1;
-        self.cursors.insert(id, Cursor::new(since, select));
-        id
-    }
-
-    pub fn close(&mut self, id: CursorId) {
-        self.cursors.remove(&id);
-    }
-
-    pub fn cursor(&mut self, id: CursorId) -> Option<&mut Cursor> {
-        self.cursors.get_mut(&id)
-    }
-
-    /// How many events a cursor has before it, of those that `had` does not name.
-    pub fn count(&self, id: CursorId, mut had: impl FnMut(&Numbered) -> bool) -> u64 {
-        let Some(cursor) = self.cursors.get(&id) else { return 0 };
-        let mut count = 0;
-        self.each_after(cursor.at, &cursor.select, usize::MAX, |numbered| {
-            count += u64::from(!had(numbered));
-            true
-        });
-        count
-    }
-
-    /// The next events for a cursor, at most `most` and about `bytes`. It stands behind them then.
-    pub fn pull(&mut self, id: CursorId, most: usize, bytes: usize, mut had: impl FnMut(&Numbered) -> bool) -> Chunk {
-        let Some(cursor) = self.cursors.get(&id) else { return Chunk { events: Vec::new(), is_last: true } };
-        let mut chunk = Chunk { events: Vec::new(), is_last: true };
-        let mut taken = 0;
-        let reached = self.each_after(cursor.at, &cursor.select, LOOK, |numbered| {
-            if chunk.events.len() == most || (taken > 0 && taken + numbered.event.weight() > bytes) {
-                chunk.is_last = false;
-                return false;
-            }
-            if !had(numbered) {
-                taken += numbered.event.weight();
-                chunk.events.push(numbered.clone());
-            }
-            true
-        });
-        chunk.is_last &= reached.is_none();
-        let last = chunk.events.last().map(|numbered| numbered.offset);
-        if let Some(cursor) = self.cursors.get_mut(&id) {
-            cursor.at = cursor.at.max(reached.unwrap_or(0)).max(last.unwrap_or(0));
-        }
-        chunk
-    }
-
-    /// Visits what `select` takes behind `after`, in order, until `visit` has had enough. Returns the offset behind
-    /// which it did not look, if it stopped for having looked at much.
-    fn each_after(
-        &self,
-        after: u64,
-        select: &Select,
-        look: usize,
-        mut visit: impl FnMut(&Numbered) -> bool,
-    ) -> Option<u64> {
-        if select.filters.iter().all(|filter| filter.exact().is_some()) {
-            self.merge_after(after, select, visit);
-            return None;
-        }
-        // Whether a ring's topic is selected: asked once.
-        let mut wanted: Vec<Option<bool>> = vec![None; self.rings.len()];
-        let mut looked = 0;
-        let from = |places: &VecDeque<Place>| places.partition_point(|place| place.offset <= after);
-        let (aged, order) = (from(&self.aged), from(&self.order));
-        for place in self.aged.range(aged..).chain(self.order.range(order..)) {
-            let Some(Some(ring)) = self.rings.get(place.ring as usize) else { continue };
-            let wanted = &mut wanted[place.ring as usize];
-            if *wanted.get_or_insert_with(|| select.selects(&ring.name))
-                && let Some(numbered) = ring.at(place.offset)
-                && select.hears(numbered)
-                && !visit(numbered)
-            {
-                return None;
-            }
-            looked += 1;
-            if looked >= look {
-                return Some(place.offset);
-            }
-        }
-        None
-    }
-
-    /// The same for names alone: their rings are merged, and nothing else is looked at.
-    fn merge_after(&self, after: u64, select: &Select, mut visit: impl FnMut(&Numbered) -> bool) {
-        let mut heads: std::collections::BinaryHeap<_> = self
-            .candidates(select)
-            .enumerate()
-            .filter_map(|(n, ring)| {
-                let index = ring.slots.partition_point(|numbered| numbered.offset <= after);
-                Some((std::cmp::Reverse(ring.slots.get(index)?.offset), n, index, RingRef(ring)))
-            })
-            .collect();
-        while let Some((_, n, index, RingRef(ring))) = heads.pop() {
-            let Some(numbered) = ring.slots.get(index) else { continue };
-            if select.hears(numbered) && !visit(numbered) {
-                return;
-            }
-            if let Some(next) = ring.slots.get(index + 1) {
-                heads.push((std::cmp::Reverse(next.offset), n, index + 1, RingRef(ring)));
-            }
-        }
-    }
-
-    /// Each selected ring, once.
-    fn candidates<'a>(&'a self, select: &'a Select) -> Box<dyn Iterator<Item = &'a Ring> + 'a> {
-        let ring = |id: &u32| self.rings.get(*id as usize)?.as_ref();
-        let names: Option<std::collections::BTreeSet<&str>> = select.filters.iter().map(|f| f.exact()).collect();
-        match names {
-            Some(names) => Box::new(names.into_iter().filter_map(move |name| self.names.get(name).and_then(ring))),
-            None => Box::new(self.rings.iter().flatten().filter(|ring| select.selects(&ring.name))),
         }
     }
 
@@ -387,21 +246,26 @@ impl History {
         if let Some(id) = self.names.get(topic) {
             return *id;
         }
-        if self.names.len() >= self.limits.topics.max(1) {
+        let own = match audience {
+            Audience::Messages => self.bounds_of(topic),
+            _ => None,
+        };
+        if own.is_none() && self.names.len() - self.kept_topics >= self.limits.topics.max(1) {
             self.forget_topics();
         }
-        let own = self.kept.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, bounds)| *bounds);
-        let begun = if own.is_some() { 0 } else { self.begun };
+        let lost_to = if own.is_some() { 0 } else { self.floor[audience as usize].max(self.begun) };
         let ring = Ring {
             name: topic.into(),
             slots: VecDeque::new(),
-            lost_to: self.floor[audience as usize].max(begun),
+            lost_to,
             newest: 0,
             audiences: bit(audience),
             bounds: own.unwrap_or(self.limits.each),
+            kept: own.is_some(),
             aged: false,
         };
-        self.bytes += RING_BYTES + topic.len();
+        self.kept_topics += usize::from(own.is_some());
+        *self.bytes_of(own.is_some()) += RING_BYTES + topic.len();
         let id = self.free.pop().unwrap_or_else(|| {
             self.rings.push(None);
             (self.rings.len() - 1) as u32
@@ -411,10 +275,28 @@ impl History {
         id
     }
 
+    /// The bounds of a topic that has its own: of several the most.
+    fn bounds_of(&self, topic: &str) -> Option<Bounds> {
+        let fits = self.kept.iter().filter(|(pattern, _)| pattern.matches(topic)).map(|(_, bounds)| *bounds);
+        fits.reduce(|one, other| Bounds {
+            count: one.count.max(other.count),
+            age: one.age.zip(other.age).map(|(one, other)| one.max(other)),
+        })
+    }
+
+    fn places(&mut self, kept: bool) -> &mut VecDeque<Place> {
+        if kept { &mut self.held } else { &mut self.order }
+    }
+
+    fn bytes_of(&mut self, kept: bool) -> &mut usize {
+        if kept { &mut self.kept_bytes } else { &mut self.bytes }
+    }
+
     /// Makes room for topics: a sixteenth of them is forgotten, those that were silent for the longest time.
     fn forget_topics(&mut self) {
+        let usual = |ring: &Option<Ring>| ring.as_ref().filter(|ring| !ring.kept).map(|ring| ring.newest);
         let mut all: Vec<(u64, u32)> =
-            self.rings.iter().zip(0..).filter_map(|(ring, id)| Some((ring.as_ref()?.newest, id))).collect();
+            self.rings.iter().zip(0..).filter_map(|(ring, id)| Some((usual(ring)?, id))).collect();
         let Some(last) = (all.len() / 16).max(1).checked_sub(1).filter(|_| !all.is_empty()) else { return };
         all.select_nth_unstable(last);
         for (_, id) in all.into_iter().take(last + 1) {
@@ -443,7 +325,8 @@ impl History {
         let Some(numbered) = ring.slots.pop_front() else { return };
         ring.lost_to = numbered.offset;
         self.live -= 1;
-        self.bytes -= weight(&numbered);
+        let bytes = if ring.kept { &mut self.kept_bytes } else { &mut self.bytes };
+        *bytes -= weight(&numbered);
         for cursor in self.cursors.values_mut() {
             cursor.lose(&ring.name, &numbered);
         }
@@ -462,14 +345,21 @@ impl History {
             match self.aged.pop_front().or_else(|| self.order.pop_front()) {
                 Some(place) if self.live_ring(place).is_some() => self.discard(place.ring),
                 Some(_) => {}
-                None if self.names.is_empty() => break,
+                None if self.names.len() == self.kept_topics => break,
                 None => self.forget_topics(),
             }
         }
-        if self.order.len() + self.aged.len() > 2 * self.live + 1024 {
-            let mut all = [std::mem::take(&mut self.aged), std::mem::take(&mut self.order)];
+        while self.kept_bytes > self.kept_limit {
+            match self.held.pop_front() {
+                Some(place) if self.live_ring(place).is_some() => self.discard(place.ring),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        if self.order.len() + self.aged.len() + self.held.len() > 2 * self.live + 1024 {
+            let mut all = [&mut self.aged, &mut self.order, &mut self.held].map(std::mem::take);
             all.iter_mut().for_each(|places| places.retain(|place| self.live_ring(*place).is_some()));
-            [self.aged, self.order] = all;
+            [self.aged, self.order, self.held] = all;
         }
     }
 }
@@ -478,29 +368,6 @@ impl Ring {
     fn at(&self, offset: u64) -> Option<&Numbered> {
         let index = self.slots.binary_search_by_key(&offset, |numbered| numbered.offset).ok()?;
         self.slots.get(index)
-    }
-}
-
-/// A ring in the heap of a merge, where only the offsets count.
-struct RingRef<'a>(&'a Ring);
-
-impl PartialEq for RingRef<'_> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for RingRef<'_> {}
-
-impl PartialOrd for RingRef<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for RingRef<'_> {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
     }
 }
 
