@@ -45,6 +45,12 @@ pub struct Limits {
 /// What a slot costs beside its event, about, with its place in the order.
 const SLOT_BYTES: usize = 40;
 
+/// Events of a topic without history that are kept while a subscription is about to begin.
+const PASSING: usize = 1024;
+
+/// How often topics with an age of their own are looked at, in tenths of a second: all of them, so not at each event.
+const SWEEP: u32 = 100;
+
 /// What a topic costs beside its name and events, about.
 const RING_BYTES: usize = 200;
 
@@ -67,6 +73,8 @@ pub struct History {
     floor: [u64; Audience::COUNT],
     /// Numbers up to here were given out before this start.
     begun: u64,
+    /// When topics with an age of their own are looked at next.
+    next_sweep: u32,
     cursors: HashMap<CursorId, Cursor>,
     next_cursor: CursorId,
 }
@@ -107,6 +115,7 @@ impl History {
             bytes: 0,
             floor: [0; Audience::COUNT],
             begun: 0,
+            next_sweep: 0,
             cursors: HashMap::new(),
             next_cursor: 1,
         }
@@ -157,7 +166,7 @@ impl History {
     /// Takes in an event, whose offset is larger than all before.
     pub fn push(&mut self, topic: &str, numbered: Numbered, now: Duration) {
         let audience = numbered.event.audience();
-        if self.limits.each.count == 0 && self.kept.is_empty() {
+        if self.limits.each.count == 0 && self.kept.is_empty() && self.cursors.is_empty() {
             self.floor[audience as usize] = numbered.offset;
             return;
         }
@@ -182,8 +191,12 @@ impl History {
 
     /// Discards what is too old by now.
     pub fn expire(&mut self, now: Duration) {
-        let Some(age) = self.limits.each.age.map(tenths) else { return };
         let now = tenths(now);
+        if now >= self.next_sweep && !self.kept.is_empty() {
+            self.next_sweep = now + SWEEP;
+            self.expire_kept(now);
+        }
+        let Some(age) = self.limits.each.age.map(tenths) else { return };
         while let Some(place) = self.order.front().copied() {
             if now.saturating_sub(place.at) <= age {
                 return;
@@ -213,6 +226,19 @@ impl History {
     /// The ring that still holds the event of this place.
     fn live_ring(&self, place: Place) -> Option<&Ring> {
         self.rings.get(place.ring as usize)?.as_ref().filter(|ring| ring.at(place.offset).is_some())
+    }
+
+    /// The same for topics with an age of their own, which is longer.
+    fn expire_kept(&mut self, now: u32) {
+        for place in std::mem::take(&mut self.aged) {
+            let Some(ring) = self.live_ring(place) else { continue };
+            let age = ring.bounds.age.map(tenths).filter(|_| ring.newest != place.offset);
+            if age.is_some_and(|age| now.saturating_sub(place.at) > age) {
+                self.discard(place.ring);
+            } else {
+                self.aged.push_back(place);
+            }
+        }
     }
 
     /// The topic's ring, made if need be.
@@ -275,6 +301,7 @@ impl History {
         let Some(Some(ring)) = self.rings.get_mut(id as usize) else { return };
         let Some(numbered) = ring.slots.pop_front() else { return };
         ring.lost_to = numbered.offset;
+        ring.aged = false;
         self.live -= 1;
         self.bytes -= weight(&numbered);
         for cursor in self.cursors.values_mut() {
@@ -282,10 +309,25 @@ impl History {
         }
     }
 
-    /// Holds a ring to its count.
+    /// Holds a ring to its count. What is not kept at all is while somebody's subscription is about to begin: it is
+    /// brought what came since its answer.
     fn shorten(&mut self, id: u32) {
-        while self.ring_mut(id).is_some_and(|ring| ring.slots.len() > ring.bounds.count) {
+        let least = if self.cursors.is_empty() { 0 } else { PASSING };
+        let most = |ring: &Ring| if ring.bounds.count == 0 { least } else { ring.bounds.count };
+        while self.ring_mut(id).is_some_and(|ring| ring.slots.len() > most(ring)) {
             self.discard(id);
+        }
+    }
+
+    /// Nobody's subscription is about to begin any more.
+    fn settle(&mut self) {
+        if self.limits.each.count > 0 {
+            return;
+        }
+        for id in 0..self.rings.len() as u32 {
+            if self.ring_mut(id).is_some_and(|ring| ring.bounds.count == 0) {
+                self.forget(id);
+            }
         }
     }
 
