@@ -27,8 +27,8 @@ use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Pulled, Replay};
-use crate::rt::clock;
 use crate::rt::worker::Stack;
+use crate::rt::{clock, random};
 use crate::store::Store;
 use crate::types::rights::Rights;
 use keepalive::KeepAlive;
@@ -61,6 +61,9 @@ pub use fleet::FleetKind;
 /// more system calls for large messages (a request is some 50 bytes).
 const READ_BYTES: usize = 2048;
 
+/// By which share of itself the ping interval is shorter, at most: each session has its own.
+const PING_SPREAD: f64 = 0.25;
+
 /// How many bytes of answers are collected before they are sent without waiting for the next read.
 const REPLIES_BYTES: usize = 16 * 1024;
 
@@ -78,7 +81,9 @@ pub struct Visit {
 #[inline(never)]
 pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
     let limits = &host.limits;
-    if reader.set_steady_wait(limits.ping_interval).is_err() {
+    // Many who come together, after a restart say, shall not all be pinged together for ever.
+    let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * random::fraction());
+    if reader.set_steady_wait(ping_interval).is_err() {
         return;
     }
     let mut line =
@@ -88,7 +93,7 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     }
     let conversation = open(host, visit, conn);
     let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
-    let keepalive = KeepAlive::new(limits, clock::now());
+    let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
     let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
