@@ -23,7 +23,7 @@ mod handover;
 mod lobby;
 
 /// Runs of each kind.
-const RUNS: usize = 3000;
+const RUNS: usize = 1500;
 
 /// What the hand-over is made of here.
 mod sync {
