@@ -254,11 +254,11 @@ fn a_disk_that_does_not_come_to_it_holds_up_nobody_else_and_is_told() {
     assert_eq!((&answer["id"], &answer["status"]), (&json!(2), &json!("accepted")), "{answer}");
     assert_eq!(event(&reader.json()).2, "at once");
     let http = post(&daemon, "/publish?ack=1", "door.front", "late too");
-    assert!(http.status == 503 && http.body.contains("the disk has not come to it within 5 s"), "{http:?}");
+    assert!(http.status == 503 && http.body.contains("the store is busy ("), "{http:?}");
     assert_eq!(http.header("retry-after"), Some("1"));
     let refused = writer.json();
     assert_eq!((&refused["action"], &refused["id"]), (&json!("error"), &json!(1)), "{refused}");
-    assert!(refused["error"].as_str().is_some_and(|why| why.contains("the disk has not come to it")), "{refused}");
+    assert!(refused["error"].as_str().is_some_and(|why| why.contains("another process has the database")), "{refused}");
     drop(other);
     // What was refused nobody has seen, nor will.
     let answer = writer.ask(&message("door.front", "again", json!(3)));
