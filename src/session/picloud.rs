@@ -8,7 +8,7 @@ use super::{Conversation, End, Host, Line};
 use crate::actions::topics;
 use crate::conn::{CLOSE_BAD_DATA, CLOSE_POLICY, Conn};
 use crate::dispatch;
-use crate::hub::{Filter, Hub, Member, MemberId, Wish};
+use crate::hub::{Ack, Acked, Filter, Hub, Member, MemberId, Wish};
 use crate::rt::clock;
 use crate::types::event::Dialect;
 use crate::types::topic::{MAX_TOPIC_BYTES, Pattern};
@@ -89,7 +89,7 @@ fn filter(event: &str, pattern: bool) -> Result<Filter, String> {
 
 /// PiCloud has no such frame, but silence would look like a success.
 fn refuse(line: &mut Line, event: &str, why: &str) {
-    frame::text_with(&mut line.replies, |out| picloud::error(out, event, why));
+    frame::text_with(&mut line.replies, |out| picloud::error(out, event, why, None));
 }
 
 impl Conversation for Subscribe {
@@ -126,7 +126,9 @@ impl Conversation for Subscribe {
     }
 }
 
-/// `/publish`: every frame is an event. Nothing is answered, unless it was refused.
+/// `/publish`: every frame is an event. Nothing is answered, unless it was refused, or an answer is asked for: that comes
+/// when it is known, and holds up nothing that comes after it. A publisher that does not read its answers is cut, as a
+/// slow subscriber is.
 pub struct Publish {
     hub: Arc<Hub>,
     member: MemberId,
@@ -136,6 +138,24 @@ impl Publish {
     pub fn new(host: &Host, conn: &Arc<Conn>, name: String) -> Publish {
         Publish { hub: Arc::clone(&host.hub), member: join(&host.hub, conn, name) }
     }
+}
+
+/// Tells a publisher what becomes of its event. It is called under the hub's lock, and does not wait: as events are, it
+/// is sent by whoever knows of it.
+fn acknowledge(conn: &Arc<Conn>, event: &str, id: Option<Box<str>>) -> Ack {
+    let (conn, event) = (Arc::clone(conn), Box::<str>::from(event));
+    Box::new(move |outcome| {
+        let mut answer = Vec::new();
+        frame::text_with(&mut answer, |out| match outcome {
+            Ok(Acked { position, durable }) => {
+                let status = if durable { "durable" } else { "accepted" };
+                picloud::ack(out, &event, status, position, id.as_deref());
+            }
+            Err(why) => picloud::error(out, &event, &why.to_string(), id.as_deref()),
+        });
+        // Whoever asked may have gone.
+        let _ = conn.send(&answer);
+    })
 }
 
 impl Conversation for Publish {
@@ -148,9 +168,18 @@ impl Conversation for Publish {
         if message.event.is_empty() {
             return Ok(()); // HTTP answers 400; PiCloud's socket has no answers, so it is ignored here
         }
-        let name = message.event.clone();
-        if let Err(reason) = topics::publish(&self.hub, line.rights.as_deref(), message.into_body()) {
-            frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &reason.to_string()));
+        let (name, id) = (message.event.clone(), message.id.map(|id| Box::<str>::from(id.get())));
+        let rights = line.rights.as_deref();
+        let published = match message.wants_ack() {
+            Ok(true) => {
+                let ack = acknowledge(&line.conn, &name, id.clone());
+                topics::publish_acked(&self.hub, rights, message.into_body(), ack).map_err(|why| why.to_string())
+            }
+            Ok(false) => topics::publish(&self.hub, rights, message.into_body()).map_err(|why| why.to_string()),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = published {
+            frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &why, id.as_deref()));
         }
         Ok(())
     }

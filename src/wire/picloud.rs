@@ -153,12 +153,13 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
 }
 
 /// Appends an error frame: PiCloud has none, but a refused publish must not look like a success.
-pub fn error(out: &mut Vec<u8>, event: &str, message: &str) {
+/// `id` is what its sender gave it, as JSON.
+pub fn error(out: &mut Vec<u8>, event: &str, message: &str, id: Option<&str>) {
     out.extend_from_slice(b"{\"action\":\"error\",\"event\":");
     string(out, event);
     out.extend_from_slice(b",\"error\":");
     string(out, message);
-    out.push(b'}');
+    end_with(out, id);
 }
 
 /// Appends the answer to a subscription that asks for one.
@@ -171,15 +172,26 @@ pub fn subscribed(out: &mut Vec<u8>, event: &str, resumed: &Resumed) {
 }
 
 /// Appends the answer to a publish that asks for one. `status` is `accepted` or `durable`.
-pub fn ack(out: &mut Vec<u8>, event: &str, status: &str, position: Position, id: Option<&RawValue>) {
+pub fn ack(out: &mut Vec<u8>, event: &str, status: &str, position: Position, id: Option<&str>) {
     out.extend_from_slice(b"{\"action\":\"ack\",\"event\":");
     string(out, event);
     let _ = write!(out, ",\"status\":\"{status}\",");
     wants::position(out, position);
+    end_with(out, id);
+}
+
+fn end_with(out: &mut Vec<u8>, id: Option<&str>) {
     if let Some(id) = id {
         out.extend_from_slice(b",\"id\":");
-        out.extend_from_slice(id.get().as_bytes());
+        out.extend_from_slice(id.as_bytes());
     }
+    out.push(b'}');
+}
+
+/// Appends the same answer over HTTP.
+pub fn published(out: &mut Vec<u8>, status: &str, position: Position) {
+    let _ = write!(out, "{{\"status\":\"{status}\",");
+    wants::position(out, position);
     out.push(b'}');
 }
 

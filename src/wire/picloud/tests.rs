@@ -60,7 +60,7 @@ fn answers_name_the_event_and_the_position() {
     out.clear();
     let publish = parse_publish(br#"{"event":"door","ack":true,"id":{"n":1}}"#).expect("valid");
     assert_eq!(publish.wants_ack(), Ok(true));
-    ack(&mut out, &publish.event, "durable", position, publish.id);
+    ack(&mut out, &publish.event, "durable", position, publish.id.map(|id| id.get()));
     let expected =
         r#"{"action":"ack","event":"door","status":"durable","epoch":"0000000000000001","offset":7,"id":{"n":1}}"#;
     assert_eq!(String::from_utf8_lossy(&out), expected);
