@@ -4,6 +4,7 @@
 //! door has checked. A table from the private connection's port to the visitor's address tells handlers who
 //! asks; a connection that is not in it (another local user found the port) is refused.
 
+mod ack;
 #[cfg_attr(not(feature = "hub"), path = "no_chatops.rs")]
 mod chatops;
 mod endrpi;

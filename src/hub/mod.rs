@@ -360,7 +360,7 @@ impl Hub {
     fn run(&self, nudged: &Receiver<()>) {
         let mut stop_by = None;
         loop {
-            let due = self.hand.with(|core| core.durable.as_ref().and_then(Durable::due));
+            let due = self.hand.with(|core| core.durable.as_mut().and_then(Durable::look_at));
             let due = due.into_iter().chain(stop_by).min();
             let woken = match due.map(|due| due.saturating_duration_since(clock::now())) {
                 Some(limit) => nudged.recv_timeout(limit),
