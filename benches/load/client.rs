@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::Result;
-use crate::frames::{Counter, client_text};
+use crate::frames::{Counter, Speech, client_text, mqtt_packet, mqtt_text};
 use crate::reference;
 use crate::server::{Kind, Server};
 
@@ -33,6 +33,10 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 #[derive(Clone, Copy)]
 pub enum Role {
     Caller,
+    /// Comes as a subscriber and has asked for nothing yet.
+    Listener(usize),
+    /// Speaks Endrpi and has asked for the event: such a client loses events if it does not keep up, and stays.
+    Spectator,
     Subscriber(usize),
     Publisher(usize),
 }
@@ -50,10 +54,15 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(STALL_LIMIT))?;
         stream.set_write_timeout(Some(STALL_LIMIT))?;
-        let mut client = Self { stream, frames: Counter::default() };
+        let mut client = Self { stream, frames: Counter::new(server.kind.speech()) };
         match server.kind {
             Kind::Daemon => client.introduce_to_daemon(&server.address.to_string(), role)?,
             Kind::Reference => client.introduce_to_reference(role)?,
+            Kind::Peer(peer) => match peer.speech() {
+                Speech::WebSocket => client.introduce_to_daemon(&server.address.to_string(), role)?,
+                Speech::Mqtt => client.introduce_to_mqtt(role)?,
+                Speech::Nats => client.introduce_to_nats(role)?,
+            },
         }
         Ok(client)
     }
@@ -70,6 +79,10 @@ impl Client {
             clients.push(client.map_err(|error| format!("connection {} of {count}: {error}", number + 1))?);
         }
         Ok(clients)
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Sends a whole frame.
@@ -119,22 +132,21 @@ impl Client {
 
     fn introduce_to_daemon(&mut self, host: &str, role: Role) -> Result<()> {
         let path = match role {
-            Role::Caller => "/".to_owned(),
-            Role::Subscriber(number) => format!("/subscribe?clientName=s{number}"),
+            Role::Caller | Role::Spectator => "/".to_owned(),
+            Role::Listener(number) | Role::Subscriber(number) => format!("/subscribe?clientName=s{number}"),
             Role::Publisher(number) => format!("/publish?clientName=p{number}"),
         };
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        self.send(request.as_bytes())?;
+        self.send(handshake(host, &path).as_bytes())?;
         let head = self.read_head()?;
         if !head.starts_with("HTTP/1.1 101 ") || !head.contains(ACCEPT) {
             return Err(format!("{path} was not upgraded: {head:?}").into());
         }
         match role {
             Role::Subscriber(_) => self.send(&client_text(&format!(r#"{{"action":"subscribe","event":"{EVENT}"}}"#))),
-            Role::Caller | Role::Publisher(_) => Ok(()),
+            Role::Spectator => {
+                self.send(&client_text(&format!(r#"{{"action":"SUBSCRIBE","params":{{"topics":["{EVENT}"]}}}}"#)))
+            }
+            Role::Caller | Role::Listener(_) | Role::Publisher(_) => Ok(()),
         }
     }
 
@@ -148,16 +160,54 @@ impl Client {
         Ok(String::from_utf8_lossy(&head).into_owned())
     }
 
+    fn introduce_to_mqtt(&mut self, role: Role) -> Result<()> {
+        // Protocol level 4, a clean session, no keep-alive; the broker makes up the client's name.
+        let connect = mqtt_packet(0x10, &[&mqtt_text("MQTT"), &[4, 2, 0, 0], &mqtt_text("")]);
+        self.send(&connect)?;
+        self.expect_packet(0x20, 4)?;
+        if matches!(role, Role::Subscriber(_)) {
+            self.send(&mqtt_packet(0x82, &[&[0, 1], &mqtt_text(EVENT), &[0]]))?;
+            self.expect_packet(0x90, 5)?;
+        }
+        Ok(())
+    }
+
+    fn expect_packet(&mut self, kind: u8, bytes: usize) -> Result<()> {
+        let packet: Vec<u8> = (0..bytes).map(|_| self.read_byte()).collect::<Result<_>>()?;
+        if packet[0] == kind { Ok(()) } else { Err(format!("the broker answered {packet:?}").into()) }
+    }
+
+    fn introduce_to_nats(&mut self, role: Role) -> Result<()> {
+        self.send(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\n")?;
+        if matches!(role, Role::Subscriber(_)) {
+            self.send(format!("SUB {EVENT} 1\r\n").as_bytes())?;
+        }
+        self.send(b"PING\r\n")?;
+        let mut said = Vec::new();
+        while !said.ends_with(b"PONG\r\n") {
+            said.push(self.read_byte()?);
+        }
+        Ok(())
+    }
+
     fn introduce_to_reference(&mut self, role: Role) -> Result<()> {
         let letter = match role {
-            Role::Caller => reference::CALLER,
-            Role::Subscriber(_) => reference::SUBSCRIBER,
+            Role::Caller | Role::Listener(_) => reference::CALLER,
+            Role::Subscriber(_) | Role::Spectator => reference::SUBSCRIBER,
             Role::Publisher(_) => reference::PUBLISHER,
         };
         self.send(&[letter])?;
         self.read_byte()?;
         Ok(())
     }
+}
+
+/// The request that opens a WebSocket.
+pub fn handshake(host: &str, path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
 }
 
 impl AsFd for Client {

@@ -6,10 +6,11 @@ use crate::Result;
 use crate::client::{BUFFER_BYTES, Client, EVENT, Role};
 use crate::frames::client_text;
 use crate::options::Options;
-use crate::pairs::{Load, Pairs};
+use crate::pairs::{Goal, Load, Pairs};
+use crate::publisher::{Publisher, Via};
 use crate::ready::Ready;
-use crate::server::Server;
-use crate::table::Row;
+use crate::server::{Kind, Server};
+use crate::table::{Row, Target};
 
 /// Payload of a delivered message, as the daemon sends it with a time in nanoseconds.
 const MESSAGE_BYTES: usize = 128;
@@ -39,37 +40,73 @@ impl Shape {
         format!("fan-out to {}, {} in flight{publishers}", self.subscribers, self.window)
     }
 
-    fn target(self) -> Option<f64> {
-        match self.window {
-            1 => Some(0.9),
-            8 => Some(3.0),
-            _ => None,
+    fn goal(self) -> Goal {
+        match (self.window, self.subscribers) {
+            (1, 100) => Goal::Cpu(1.05),
+            (1, 10 | 1000) => Goal::Cpu(1.1),
+            (8, _) => Goal::Rate(3.5),
+            _ => Goal::None,
         }
     }
 }
 
-/// Measures the daemon against the reference; units are deliveries, that is events times subscribers.
+/// Measures the daemon and the peers against the reference; units are deliveries, that is events times subscribers.
 pub fn measure(options: &Options, shape: Shape) -> Result<Vec<Row>> {
     let daemon = Server::daemon(options)?;
-    let event = event_frame();
-    let reference = Server::reference(options, event.len(), delivery_bytes(&daemon, &event)?)?;
-    let pairs =
-        Pairs::measure(options, &shape.name(), [&daemon, &reference], |server| FanOut::connect(server, shape, &event))?;
-    Ok(vec![pairs.row(shape.name(), shape.target())])
+    let reference = reference(options, &daemon)?;
+    let peers = options.peers.iter().map(|peer| Server::peer(options, peer)).collect::<Result<Vec<_>>>()?;
+    let servers: Vec<&Server> = [&daemon, &reference].into_iter().chain(&peers).collect();
+    let connect = |_, server: &Server| FanOut::connect(server, shape, Via::Socket);
+    let pairs = Pairs::measure(options, &shape.name(), &servers, connect)?;
+    let mut rows = vec![pairs.row(shape.name(), shape.goal())];
+    for (place, peer) in options.peers.iter().enumerate() {
+        let mut row = pairs.row_of(place + 2, format!("… by {}", peer.name.as_str()), Goal::None);
+        if shape.window > 1 && peer.name == crate::peers::Name::Bun {
+            row.target = Target::ahead(pairs.per_second(0), pairs.per_second(place + 2));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Measures publishing over HTTP, connections kept, against publishing on a socket; as many publishers as events in
+/// flight, because each has to wait for its answer.
+pub fn measure_http(options: &Options, window: usize) -> Result<Vec<Row>> {
+    let shape = Shape { subscribers: 100, publishers: window, window };
+    let [http, socket] = [Server::daemon(options)?, Server::daemon(options)?];
+    let name = format!("HTTP publish to 100, {window} in flight, against a socket's");
+    let pairs = Pairs::measure(options, &name, &[&http, &socket], |place, server| {
+        FanOut::connect(server, shape, if place == 0 { Via::Http } else { Via::Socket })
+    })?;
+    Ok(vec![pairs.row(name, Goal::Rate(0.9))])
+}
+
+/// The reference, for frames of the lengths that the daemon was seen to use.
+pub fn reference(options: &Options, daemon: &Server) -> Result<Server> {
+    let request = event_frame(daemon.kind, EVENT).len();
+    Server::reference(options, request, delivery_bytes(daemon)?)
 }
 
 /// What a publisher sends, so long that [`MESSAGE_BYTES`] are delivered.
-fn event_frame() -> Vec<u8> {
+pub fn event_frame(kind: Kind, topic: &str) -> Vec<u8> {
+    match kind {
+        Kind::Peer(peer) => peer.publish(topic, &"x".repeat(MESSAGE_BYTES)),
+        Kind::Daemon | Kind::Reference => client_text(&event_text(topic)),
+    }
+}
+
+/// The same as the daemon reads it.
+pub fn event_text(topic: &str) -> String {
     let delivered =
-        format!(r#"{{"action":"publish","event":"{EVENT}","data":"","created_at":"2026-03-02T08:15:30.123456789Z"}}"#);
+        format!(r#"{{"action":"publish","event":"{topic}","data":"","created_at":"2026-03-02T08:15:30.123456789Z"}}"#);
     let data = "x".repeat(MESSAGE_BYTES - delivered.len());
-    client_text(&format!(r#"{{"event":"{EVENT}","data":"{data}"}}"#))
+    format!(r#"{{"event":"{topic}","data":"{data}"}}"#)
 }
 
 /// Has one event delivered by the daemon: the length of that frame is what the reference will send.
-fn delivery_bytes(daemon: &Server, event: &[u8]) -> Result<usize> {
+fn delivery_bytes(daemon: &Server) -> Result<usize> {
     let alone = Shape { subscribers: 1, publishers: 1, window: 1 };
-    let mut fan_out = FanOut::connect(daemon, alone, event)?;
+    let mut fan_out = FanOut::connect(daemon, alone, Via::Socket)?;
     fan_out.publish()?;
     let (bytes, text) = fan_out.subscribers[0].receive_text()?;
     let delivered: serde_json::Value = serde_json::from_str(&text)?;
@@ -80,9 +117,8 @@ fn delivery_bytes(daemon: &Server, event: &[u8]) -> Result<usize> {
 }
 
 /// A publisher or several, their subscribers, and what is on its way between them.
-struct FanOut<'a> {
-    event: &'a [u8],
-    publishers: Vec<Client>,
+pub struct FanOut {
+    publishers: Vec<Publisher>,
     subscribers: Vec<Client>,
     ready: Ready,
     buffer: Vec<u8>,
@@ -95,13 +131,13 @@ struct FanOut<'a> {
     complete: u64,
 }
 
-impl<'a> FanOut<'a> {
+impl FanOut {
     /// Connects everybody and returns when every subscription is live and nothing is on its way.
-    fn connect(server: &Server, shape: Shape, event: &'a [u8]) -> Result<Self> {
+    pub fn connect(server: &Server, shape: Shape, via: Via) -> Result<Self> {
         let subscribers = Client::open_many(server, shape.subscribers, Role::Subscriber)?;
-        let publishers = Client::open_many(server, shape.publishers, Role::Publisher)?;
+        let publishers =
+            (0..shape.publishers).map(|number| Publisher::open(server, via, number)).collect::<Result<_>>()?;
         let mut fan_out = Self {
-            event,
             publishers,
             ready: Ready::watch(&subscribers)?,
             buffer: vec![0; BUFFER_BYTES],
@@ -147,7 +183,22 @@ impl<'a> FanOut<'a> {
         let slot = self.published as usize % self.missing.len();
         self.missing[slot] = self.subscribers.len();
         self.published += 1;
-        self.publishers[turn].send(self.event)
+        self.publishers[turn].publish()
+    }
+
+    /// Publishes one event and hands the time of each of its deliveries to `each`.
+    pub fn timed(&mut self, mut each: impl FnMut(Duration)) -> Result<()> {
+        let start = Instant::now();
+        self.publish()?;
+        let mut left = self.subscribers.len();
+        while left > 0 {
+            for &number in self.ready.wait()? {
+                let count = self.subscribers[number].receive_ready(&mut self.buffer)?;
+                left = left.checked_sub(count).ok_or("more deliveries than were published")?;
+                (0..count).for_each(|_| each(start.elapsed()));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for deliveries, takes them, and notes the events that are complete with them.
@@ -171,7 +222,7 @@ impl<'a> FanOut<'a> {
     }
 }
 
-impl Load for FanOut<'_> {
+impl Load for FanOut {
     fn run(&mut self, time: Duration) -> Result<u64> {
         self.received.fill(0);
         self.published = 0;

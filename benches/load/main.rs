@@ -5,14 +5,15 @@
 //! the same way, in alternating runs. What is printed and compared with the project's targets is the ratio.
 //!
 //! ```text
-//! cargo bench --bench load                      everything, about two minutes
+//! cargo bench --bench load                      everything, some minutes
 //! cargo bench --bench load -- fan-out --pairs 9 one kind of work, more pairs
 //! cargo bench --bench load -- --help            all options
 //! ```
 //!
-//! In reading order: `options` (what was asked), `server` and `launch` (the processes under test), `reference`,
-//! `frames`, `client` and `ready` (the generator's side of the wire), `pairs` (alternating runs and their ratio), the three
-//! kinds of work `round_trips`, `fan_out`, `idle`, and `procfs`, `table` (figures in, figures out).
+//! In reading order: `options` (what was asked), `server` and `launch` (the processes under test), `reference`, `peers`,
+//! `frames`, `client` and `ready` (the generator's side of the wire), `pairs` (alternating runs and their ratio), the kinds
+//! of work `round_trips`, `fan_out`, `handshakes`, `history`, `topics`, `stalled`, `idle`, and `procfs`, `table` (figures
+//! in, figures out). `benches/peers/run` runs all of it beside other brokers.
 //!
 //! Exit code: 0 however slow the daemon is, 1 if some work could not be done at all, 2 for bad usage.
 #![deny(unsafe_code)]
@@ -20,16 +21,22 @@
 mod client;
 mod fan_out;
 mod frames;
+mod handshakes;
+mod history;
 mod idle;
 mod launch;
 mod options;
 mod pairs;
+mod peers;
 mod procfs;
+mod publisher;
 mod ready;
 mod reference;
 mod round_trips;
 mod server;
+mod stalled;
 mod table;
+mod topics;
 
 use std::process::ExitCode;
 use std::{env, io};
@@ -40,7 +47,8 @@ use options::{Options, Work};
 use table::{Row, Table};
 
 /// Anything that stops one kind of work; it is printed, and the next kind of work goes on.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Error>;
+type Error = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();
@@ -92,11 +100,28 @@ fn measure(mut options: Options) -> ExitCode {
             }
         }
     }
+    if options.wants(Work::HttpPublish) {
+        for &window in &options.window {
+            note(format!("HTTP publish, {window} in flight"), fan_out::measure_http(&options, window));
+        }
+    }
+    if options.wants(Work::Handshakes) {
+        note("handshakes".to_owned(), handshakes::measure(&options));
+    }
+    if options.wants(Work::History) {
+        note("history".to_owned(), history::measure(&options));
+    }
+    if options.wants(Work::Topics) {
+        note("10,000 topics".to_owned(), topics::measure(&options));
+    }
+    if options.wants(Work::Stalled) {
+        note("stalled subscribers".to_owned(), stalled::measure(&options));
+    }
     if options.wants(Work::Idle) {
         note("idle".to_owned(), idle::measure(&options));
     }
 
-    println!("\n{table}\n{}", procfs::machine());
+    println!("\n{table}\n{}; load average {}", procfs::machine(), procfs::load_average());
     println!("{}", options.conditions());
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

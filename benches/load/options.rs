@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::launch::Cpus;
+use crate::peers::Peer;
 
 /// Longer runs would meet the daemon's keep-alive (a ping every 25 s), which the generator does not answer.
 const LONGEST_RUN_S: f64 = 20.0;
@@ -19,14 +20,14 @@ pub struct Options {
     /// Length of one run of one server, in seconds
     #[arg(long, default_value = "1", value_parser = run_length)]
     pub seconds: Duration,
-    /// Runs of daemon and reference in turn, per line of the table
+    /// Rounds: runs of all servers in turn, per line of the table
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub pairs: u32,
     /// round-trips: connections, each with one request outstanding
     #[arg(long, value_delimiter = ',', default_value = "1,16", value_parser = count)]
     pub clients: Vec<usize>,
     /// fan-out: subscribers of the one event
-    #[arg(long, value_delimiter = ',', default_value = "100,1000", value_parser = count)]
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000", value_parser = count)]
     pub subscribers: Vec<usize>,
     /// fan-out: events in flight
     #[arg(long, value_delimiter = ',', default_value = "1,8", value_parser = count)]
@@ -35,11 +36,14 @@ pub struct Options {
     #[arg(long, default_value = "1", value_parser = count)]
     pub publishers: usize,
     /// idle: connections that say nothing
-    #[arg(long, default_value = "1000", value_parser = count)]
+    #[arg(long, default_value = "4000", value_parser = count)]
     pub connections: usize,
     /// idle: how long wake-ups are counted, in seconds
     #[arg(long, default_value = "10", value_parser = run_length)]
     pub idle_seconds: Duration,
+    /// fan-out: another server to measure beside the daemon: bun, ws, mosquitto or nats, and its program
+    #[arg(long = "peer", value_name = "NAME=PROGRAM", value_parser = Peer::parse)]
+    pub peers: Vec<Peer>,
     /// Measure this binary instead of the one just built
     #[arg(long, default_value = env!("CARGO_BIN_EXE_pinwire"))]
     pub daemon: PathBuf,
@@ -59,6 +63,11 @@ pub struct Options {
 pub enum Work {
     RoundTrips,
     FanOut,
+    HttpPublish,
+    Handshakes,
+    History,
+    Topics,
+    Stalled,
     Idle,
 }
 
@@ -84,7 +93,7 @@ impl Options {
             }
             None => "not pinned".to_owned(),
         };
-        format!("{pinning}; {} pairs of {:?} runs; rates and CPU are medians", self.pairs, self.seconds)
+        format!("{pinning}; {} rounds of {:?} runs; rates and CPU are medians", self.pairs, self.seconds)
     }
 }
 

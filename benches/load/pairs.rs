@@ -1,7 +1,7 @@
-//! Alternating runs of the two servers, and the ratio of each pair.
+//! Alternating runs of servers that do the same work, and each run's ratio to the reference's run beside it.
 //!
 //! A machine gets faster and slower in the course of a minute. Neighbouring runs see nearly the same machine, so the
-//! ratio is taken within each pair and only then summarised.
+//! ratio is taken within each round and only then summarised.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -20,6 +20,22 @@ const WARM_UP: Duration = Duration::from_millis(200);
 pub trait Load {
     /// Keeps the load on for `time`, then waits until nothing is outstanding. Returns the units of work done.
     fn run(&mut self, time: Duration) -> Result<u64>;
+
+    /// The CPU time that counts. The usual one is exact and leaves out threads that have ended.
+    fn cpu_time(&self, server: &Server) -> Result<Duration> {
+        procfs::cpu_time(server.pid())
+    }
+}
+
+/// What is to be reached, as a ratio to the reference.
+#[derive(Clone, Copy, Default)]
+pub enum Goal {
+    #[default]
+    None,
+    /// Work per second, at least.
+    Rate(f64),
+    /// CPU time per unit of work, at most.
+    Cpu(f64),
 }
 
 /// One run of one server.
@@ -28,75 +44,103 @@ struct Run {
     cpu_us_per_unit: f64,
 }
 
-/// All pairs of runs of one kind of work.
-#[derive(Default)]
+/// All rounds of one kind of work: per server its runs. The first server is the one to be judged, the second one the
+/// reference.
 pub struct Pairs {
-    daemon: Vec<Run>,
-    reference: Vec<Run>,
+    runs: Vec<Vec<Run>>,
 }
 
+/// The place of the reference among the servers.
+const REFERENCE: usize = 1;
+
 impl Pairs {
-    /// Runs both servers in turn. `connect` sets the load up anew for each run, so that neither server carries
-    /// a connection while the other one is measured.
+    /// Runs all servers in turn. `connect` sets the load up anew for each run, so that no server carries
+    /// a connection while another one is measured.
     pub fn measure<L: Load>(
         options: &Options,
         name: &str,
-        [daemon, reference]: [&Server; 2],
-        connect: impl Fn(&Server) -> Result<L>,
+        servers: &[&Server],
+        connect: impl Fn(usize, &Server) -> Result<L>,
     ) -> Result<Self> {
-        let mut pairs = Self::default();
+        let mut pairs = Self { runs: servers.iter().map(|_| Vec::new()).collect() };
         for pair in 1..=options.pairs {
-            for (server, runs, who) in
-                [(daemon, &mut pairs.daemon, "daemon"), (reference, &mut pairs.reference, "reference")]
-            {
-                let run = connect(server).and_then(|mut load| measure_run(options, server, &mut load));
-                runs.push(run.map_err(|error| format!("{who}, run {pair}: {error}"))?);
+            for (place, server) in servers.iter().enumerate() {
+                let run = connect(place, server).and_then(|mut load| measure_run(options, server, &mut load));
+                let run = run.map_err(|error| format!("server {place}, run {pair}: {error}"))?;
+                pairs.runs[place].push(run);
             }
-            println!("{name}, pair {pair} of {}: ratio {:.3}", options.pairs, pairs.ratio(pair as usize - 1));
+            let last = pair as usize - 1;
+            println!(
+                "{name}, round {pair} of {}: rate {:.3}, CPU {:.3}",
+                options.pairs,
+                pairs.rate(0, last),
+                pairs.cpu(0, last)
+            );
         }
         Ok(pairs)
     }
 
-    /// The line of the table.
-    pub fn row(&self, work: String, target: Option<f64>) -> Row {
-        let ratios = Spread::of((0..self.daemon.len()).map(|pair| self.ratio(pair)));
-        let rate = |runs: &[Run]| format!("{:.0}/s", Spread::of(runs.iter().map(|run| run.per_second)).median);
-        let cpu = |runs: &[Run]| Spread::of(runs.iter().map(|run| run.cpu_us_per_unit)).median;
+    /// The line of the table for the first server.
+    pub fn row(&self, work: String, goal: Goal) -> Row {
+        self.row_of(0, work, goal)
+    }
+
+    /// The line for the server at this place.
+    pub fn row_of(&self, place: usize, work: String, goal: Goal) -> Row {
+        let rounds = || 0..self.runs[place].len();
+        let rates = Spread::of(rounds().map(|round| self.rate(place, round)));
+        let costs = Spread::of(rounds().map(|round| self.cpu(place, round)));
+        let cost = |place: usize| Spread::of(self.runs[place].iter().map(|run| run.cpu_us_per_unit)).median;
+        let target = match goal {
+            Goal::None => Target::none(),
+            Goal::Rate(least) => Target::at_least(rates.median, least),
+            Goal::Cpu(most) => Target::at_most_times(costs.median, most),
+        };
         Row {
             work,
-            daemon: rate(&self.daemon),
-            reference: rate(&self.reference),
-            ratio: ratios.to_string(),
-            cpu: format!("{:.2} / {:.2}", cpu(&self.daemon), cpu(&self.reference)),
-            target: Target::at_least(ratios.median, target),
+            daemon: format!("{:.0}/s", self.per_second(place)),
+            reference: format!("{:.0}/s", self.per_second(REFERENCE)),
+            ratio: rates.to_string(),
+            cpu: format!("{:.2} / {:.2}", cost(place), cost(REFERENCE)),
+            cpu_ratio: costs.to_string(),
+            target,
         }
     }
 
-    fn ratio(&self, pair: usize) -> f64 {
-        self.daemon[pair].per_second / self.reference[pair].per_second
+    /// The median rate of a server.
+    pub fn per_second(&self, place: usize) -> f64 {
+        Spread::of(self.runs[place].iter().map(|run| run.per_second)).median
+    }
+
+    fn rate(&self, place: usize, round: usize) -> f64 {
+        self.runs[place][round].per_second / self.runs[REFERENCE][round].per_second
+    }
+
+    fn cpu(&self, place: usize, round: usize) -> f64 {
+        self.runs[place][round].cpu_us_per_unit / self.runs[REFERENCE][round].cpu_us_per_unit
     }
 }
 
 fn measure_run(options: &Options, server: &Server, load: &mut impl Load) -> Result<Run> {
     load.run(WARM_UP)?;
-    let cpu_before = procfs::cpu_time(server.pid())?;
+    let cpu_before = load.cpu_time(server)?;
     let start = Instant::now();
     let units = load.run(options.seconds)? as f64;
     let elapsed = start.elapsed();
-    let cpu = procfs::cpu_time(server.pid())?.saturating_sub(cpu_before);
+    let cpu = load.cpu_time(server)?.saturating_sub(cpu_before);
     Ok(Run { per_second: units / elapsed.as_secs_f64(), cpu_us_per_unit: cpu.as_secs_f64() * 1e6 / units })
 }
 
 /// Smallest, middle and largest of some measurements.
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
+pub struct Spread {
+    pub min: f64,
+    pub median: f64,
+    pub max: f64,
 }
 
 impl Spread {
-    /// There is at least one pair, by the options.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    /// There is at least one, by the options.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let last = values.len() - 1;

@@ -25,6 +25,11 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     }
 }
 
+/// CPU time of a process with all its threads, those that have ended too; in clock ticks, so for longer times.
+pub fn whole_cpu_time(pid: u32) -> Result<Duration> {
+    cpu_time_in_ticks(pid)
+}
+
 /// Resident memory of a process. The kernel keeps `VmRSS` in counters per thread or per CPU that lag behind, by more
 /// than is to be measured here once there are a thousand threads; the roll-up walks the page tables.
 pub fn rss_kib(pid: u32) -> Result<f64> {
@@ -54,6 +59,12 @@ pub fn machine() -> String {
     // Not `available_parallelism`: this process has pinned itself.
     let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     format!("{cpu}, {cpus} CPUs, Linux {}", uname().release().to_string_lossy())
+}
+
+/// How busy the machine was of late, by others too: over 1, 5 and 15 minutes.
+pub fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// User and system time, fields 14 and 15; counted behind the command name, which may contain anything.

@@ -114,7 +114,11 @@ impl Reference {
             Err(error) => return Err(error.into()),
         };
         let Some(role) = connection.role else {
-            return self.register(number, self.buffer[0]);
+            return match self.buffer[0] {
+                // A handshake: whatever it says, it is one.
+                b'G' => self.send(number),
+                role => self.register(number, role),
+            };
         };
         let whole = connection.partial + count;
         connection.partial = whole % self.request_bytes;

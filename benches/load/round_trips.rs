@@ -10,7 +10,7 @@ use crate::Result;
 use crate::client::{BUFFER_BYTES, Client, Role};
 use crate::frames::client_text;
 use crate::options::Options;
-use crate::pairs::{Load, Pairs};
+use crate::pairs::{Goal, Load, Pairs};
 use crate::ready::Ready;
 use crate::server::Server;
 use crate::table::Row;
@@ -36,15 +36,15 @@ pub fn measure(options: &Options, name: &str, clients: usize) -> Result<Vec<Row>
     let reference = Server::reference(options, request.len(), answer_bytes(&daemon, &request)?)?;
     let servers = [&daemon, &reference];
     let pairs = match clients {
-        1 => Pairs::measure(options, name, servers, |server| One::connect(server, &request))?,
-        _ => Pairs::measure(options, name, servers, |server| Many::connect(server, &request, clients))?,
+        1 => Pairs::measure(options, name, &servers, |_, server| One::connect(server, &request))?,
+        _ => Pairs::measure(options, name, &servers, |_, server| Many::connect(server, &request, clients))?,
     };
-    let target = match clients {
-        1 => Some(0.95),
-        16 => Some(0.7),
-        _ => None,
+    let goal = match clients {
+        1 => Goal::Rate(0.95),
+        16 => Goal::Rate(0.7),
+        _ => Goal::None,
     };
-    Ok(vec![pairs.row(name.to_owned(), target)])
+    Ok(vec![pairs.row(name.to_owned(), goal)])
 }
 
 /// Asks the daemon once: the answer must be a real one, and its length is what the reference will send.

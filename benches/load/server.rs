@@ -11,8 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::Result;
+use crate::frames::Speech;
 use crate::launch::{self, Cpus};
 use crate::options::Options;
+use crate::peers::{self, Peer};
 use crate::reference;
 
 /// How long a server may take from its start to its `listening on` line.
@@ -22,11 +24,21 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 const MISLEADING: [&str; 7] =
     ["PORT", "API_KEY", "PINWIRE_API_KEY", "USE_TLS", "KEY_FILE", "CERT_FILE", "ENABLE_INFO_SOCKET"];
 
-/// Which of the two: it decides how a client introduces itself.
+/// Which of them: it decides how a client introduces itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Daemon,
     Reference,
+    Peer(peers::Name),
+}
+
+impl Kind {
+    pub fn speech(self) -> Speech {
+        match self {
+            Kind::Daemon | Kind::Reference => Speech::WebSocket,
+            Kind::Peer(name) => name.speech(),
+        }
+    }
 }
 
 pub struct Server {
@@ -39,15 +51,34 @@ pub struct Server {
 impl Server {
     /// Starts the daemon on a free port with simulated pins.
     pub fn daemon(options: &Options) -> Result<Self> {
-        let args = ["serve", "--listen", "127.0.0.1:0", "--gpio", "sim", "--log-level", "error"];
-        Self::start(Kind::Daemon, options.cpus, &options.daemon, &args)
+        Self::daemon_with(options, "")
+    }
+
+    /// The same with a configuration, in TOML.
+    pub fn daemon_with(options: &Options, config: &str) -> Result<Self> {
+        let mut args =
+            ["serve", "--listen", "127.0.0.1:0", "--gpio", "sim", "--log-level", "error"].map(str::to_owned).to_vec();
+        if !config.is_empty() {
+            let name = format!("pinwire-bench-{}-{}.toml", std::process::id(), config.len());
+            let file = env::temp_dir().join(name);
+            std::fs::write(&file, config)?;
+            args.extend(["--config".to_owned(), file.display().to_string()]);
+        }
+        Self::start(Kind::Daemon, options.cpus, &options.daemon, &args, None)
             .map_err(|error| format!("{}: {error}", options.daemon.display()).into())
+    }
+
+    /// Starts a peer.
+    pub fn peer(options: &Options, peer: &Peer) -> Result<Self> {
+        let named = |error: crate::Error| -> crate::Error { format!("{}: {error}", peer.name.as_str()).into() };
+        let (args, address) = peer.arguments().map_err(named)?;
+        Self::start(Kind::Peer(peer.name), options.cpus, &peer.program, &args, address).map_err(named)
     }
 
     /// Starts the reference for requests and answers of these lengths in bytes on the wire.
     pub fn reference(options: &Options, request: usize, answer: usize) -> Result<Self> {
-        let args = [reference::FLAG, &request.to_string(), &answer.to_string()];
-        Self::start(Kind::Reference, options.cpus, &env::current_exe()?, &args)
+        let args = [reference::FLAG.to_owned(), request.to_string(), answer.to_string()];
+        Self::start(Kind::Reference, options.cpus, &env::current_exe()?, &args, None)
             .map_err(|error| format!("reference server: {error}").into())
     }
 
@@ -67,17 +98,30 @@ impl Server {
         Ok(())
     }
 
-    fn start(kind: Kind, cpus: Option<Cpus>, program: &Path, args: &[&str]) -> Result<Self> {
+    /// `address`: where it will listen, if it does not say so itself.
+    fn start(
+        kind: Kind,
+        cpus: Option<Cpus>,
+        program: &Path,
+        args: &[String],
+        address: Option<SocketAddr>,
+    ) -> Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.args(launch::arguments(cpus)).arg(program).args(args);
         for name in MISLEADING {
             command.env_remove(name);
         }
+        if address.is_some() {
+            command.stderr(Stdio::null());
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no pipe to the server")?;
         // Owned from here on, so that every early return below kills it.
         let mut server = Self { kind, address: (Ipv4Addr::LOCALHOST, 0).into(), child, stdout };
-        server.address = server.listening()?;
+        server.address = match address {
+            Some(address) => peers::wait_for(address, READY_LIMIT).map(|()| address)?,
+            None => server.listening()?,
+        };
         Ok(server)
     }
 

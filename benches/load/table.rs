@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-const HEADINGS: [&str; 6] =
-    ["work", "daemon", "reference", "ratio min / median / max", "server CPU µs per unit (d / r)", "target"];
+const HEADINGS: [&str; 7] =
+    ["work", "measured", "against", "rate: min / median / max", "CPU µs per unit", "CPU: min / median / max", "target"];
 
 #[derive(Default)]
 pub struct Table {
@@ -17,8 +17,9 @@ pub struct Row {
     pub daemon: String,
     pub reference: String,
     pub ratio: String,
-    /// CPU time per unit of work, of the daemon and of the reference.
+    /// CPU time per unit of work, of both.
     pub cpu: String,
+    pub cpu_ratio: String,
     pub target: Target,
 }
 
@@ -38,7 +39,7 @@ impl Row {
     }
 
     fn cells(&self) -> [&str; HEADINGS.len()] {
-        [&self.work, &self.daemon, &self.reference, &self.ratio, &self.cpu, &self.target.0]
+        [&self.work, &self.daemon, &self.reference, &self.ratio, &self.cpu, &self.cpu_ratio, &self.target.0]
     }
 }
 
@@ -47,9 +48,19 @@ impl Target {
         Self::default()
     }
 
-    /// For a ratio to the reference.
-    pub fn at_least(value: f64, target: Option<f64>) -> Self {
-        target.map_or_else(Self::none, |target| Self(format!("≥ {target} {}", verdict(value >= target))))
+    /// For a rate, as a ratio.
+    pub fn at_least(value: f64, target: f64) -> Self {
+        Self(format!("rate ≥ {target} {}", verdict(value >= target)))
+    }
+
+    /// For a cost, as a ratio.
+    pub fn at_most_times(value: f64, target: f64) -> Self {
+        Self(format!("CPU ≤ {target} {}", verdict(value <= target)))
+    }
+
+    /// Ahead of a peer.
+    pub fn ahead(own: f64, peer: f64) -> Self {
+        Self(format!("daemon {:.2}× of it {}", own / peer, verdict(own > peer)))
     }
 
     /// For a cost.

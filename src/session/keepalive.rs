@@ -35,14 +35,14 @@ pub struct KeepAlive {
 }
 
 impl KeepAlive {
-    pub fn new(limits: &config::Session, now: Instant) -> KeepAlive {
+    pub fn new(limits: &config::Session, ping_interval: Duration, now: Instant) -> KeepAlive {
         KeepAlive {
-            ping_interval: limits.ping_interval,
+            ping_interval,
             pong_deadline: limits.pong_deadline,
             message_deadline: limits.message_deadline,
             reads: 0,
             complete_by: None,
-            ping_at: now + limits.ping_interval,
+            ping_at: now + ping_interval,
             pong_by: None,
         }
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn silence_is_answered_with_a_ping_and_then_with_the_end() {
         let start = clock::now();
-        let mut keepalive = KeepAlive::new(&limits(), start);
+        let mut keepalive = KeepAlive::new(&limits(), limits().ping_interval, start);
         assert!(until(keepalive.wait(None)).is_none(), "steady");
         let now = start + 25 * SECOND;
         assert_eq!(keepalive.silence(None, now).expect("alive"), Next::Ping);
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn any_bytes_after_a_ping_count_as_life() {
         let start = clock::now();
-        let mut keepalive = KeepAlive::new(&limits(), start);
+        let mut keepalive = KeepAlive::new(&limits(), limits().ping_interval, start);
         assert_eq!(keepalive.silence(None, start + 25 * SECOND).expect("alive"), Next::Ping);
         keepalive.heard();
         keepalive.message_done();
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_message_that_has_begun_must_end() {
         let start = clock::now();
-        let mut keepalive = KeepAlive::new(&limits(), start);
+        let mut keepalive = KeepAlive::new(&limits(), limits().ping_interval, start);
         keepalive.heard();
         // Waiting again without a whole message is what shows that one is under way.
         let by = until(keepalive.wait(None)).expect("a deadline");
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn ticks_come_at_their_time_and_pings_still_do() {
         let start = clock::now();
-        let mut keepalive = KeepAlive::new(&limits(), start);
+        let mut keepalive = KeepAlive::new(&limits(), limits().ping_interval, start);
         let tick = start + 5 * SECOND;
         assert_eq!(until(keepalive.wait(Some(tick))), Some(tick));
         assert_eq!(keepalive.silence(Some(tick), tick).expect("alive"), Next::Tick);

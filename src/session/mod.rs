@@ -21,16 +21,19 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
+use crate::alerts::Alerts;
 use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Pulled, Replay};
-use crate::rt::clock;
 use crate::rt::worker::Stack;
+use crate::rt::{clock, random};
 use crate::store::Store;
 use crate::types::rights::Rights;
+use crate::types::topic::Pattern;
+use crate::types::wants::Wants;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -40,6 +43,7 @@ pub struct Host {
     pub gate: Arc<Gate>,
     pub fleet: Arc<Fleet>,
     pub store: Arc<Store>,
+    pub alerts: Arc<Alerts>,
     pub limits: config::Session,
     pub picloud: config::Picloud,
 }
@@ -47,7 +51,7 @@ pub struct Host {
 /// Which conversation a visitor came for.
 pub enum Kind {
     Endrpi,
-    Events { types: Vec<crate::types::topic::Pattern> },
+    Events { types: Vec<Pattern>, wants: Wants },
     Subscribe { name: String },
     Publish { name: String },
     Info,
@@ -60,6 +64,9 @@ pub use fleet::FleetKind;
 /// tungstenite's read buffer, touched by every session: more would cost each idle connection, less would cost
 /// more system calls for large messages (a request is some 50 bytes).
 const READ_BYTES: usize = 2048;
+
+/// By which share of itself the ping interval is shorter, at most: each session has its own.
+const PING_SPREAD: f64 = 0.25;
 
 /// How many bytes of answers are collected before they are sent without waiting for the next read.
 const REPLIES_BYTES: usize = 16 * 1024;
@@ -78,7 +85,9 @@ pub struct Visit {
 #[inline(never)]
 pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
     let limits = &host.limits;
-    if reader.set_steady_wait(limits.ping_interval).is_err() {
+    // Many who come together, after a restart say, shall not all be pinged together for ever.
+    let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * random::fraction());
+    if reader.set_steady_wait(ping_interval).is_err() {
         return;
     }
     let mut line =
@@ -88,7 +97,7 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     }
     let conversation = open(host, visit, conn);
     let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
-    let keepalive = KeepAlive::new(limits, clock::now());
+    let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
     let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
@@ -139,7 +148,7 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
     let authorised = visit.badge.is_some();
     match visit.kind {
         Kind::Endrpi => Box::new(endrpi::Endrpi::new(host, conn, authorised)),
-        Kind::Events { types } => Box::new(events::Events::new(host, conn, authorised, types)),
+        Kind::Events { types, wants } => Box::new(events::Events::new(host, conn, authorised, types, wants)),
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
@@ -280,7 +289,6 @@ impl Line {
     }
 
     /// Sends what was answered, then what the client has missed, and makes its subscription live.
-    #[expect(dead_code, reason = "the dialects' forms come next")]
     fn replay(&mut self, mut replay: Replay) -> Result<(), End> {
         let gone = |_| End::gone("connection lost");
         loop {

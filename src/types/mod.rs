@@ -4,6 +4,7 @@
 
 pub mod caller;
 pub mod debug;
+pub mod durable;
 pub mod event;
 pub mod features;
 pub mod fingerprint;
@@ -15,5 +16,7 @@ pub mod plain;
 pub mod position;
 pub mod reading;
 pub mod rights;
+pub mod snapshot;
 pub mod token;
 pub mod topic;
+pub mod wants;
