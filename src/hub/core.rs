@@ -6,24 +6,33 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use super::handover::Work;
 use super::history::{History, Limits, Numbered};
 use super::lobby::Lobby;
 use super::member::{Filter, Member, MemberId, Presence, Slow};
 use super::table::{FORMS, Table, form};
-use super::{Ack, Acked, Command, Encode};
+use super::{Ack, Acked, Encode};
 use crate::conn::{Bell, Gone, Offered};
 use crate::rt::clock;
 use crate::types::event::{Audience, Body, Dialect, Event};
 use crate::types::position::{Epoch, Lagged, Position};
-
-/// Commands sent on in one batch; bounds the buffers, and how many events one send may carry.
-pub const BATCH: usize = 64;
 
 /// Bytes of encoded events after which a batch is sent without waiting for its end.
 const SEND_BYTES: usize = 32 * 1024;
 
 /// Hears of every event within the process; must not wait, since nothing is sent meanwhile.
 pub type Tap = Box<dyn Fn(&Arc<Event>) + Send>;
+
+/// What is left in the inbox.
+pub enum Command {
+    Publish(Arc<Event>, Option<Ack>),
+    Join(MemberId, Box<Member>),
+    Subscribe(MemberId, Box<Filter>),
+    Unsubscribe(MemberId, Box<Filter>),
+    UnsubscribeAll(MemberId),
+    WithPositions(MemberId),
+    Leave(MemberId),
+}
 
 /// The numbers events get.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +78,30 @@ pub struct Core {
     acks: Vec<(Ack, u64)>,
 }
 
+impl Work for Core {
+    type Command = Command;
+
+    /// Bounds the buffers, and how many events one send may carry.
+    const BATCH: usize = 64;
+
+    fn work(&mut self, inbox: &Receiver<Command>) {
+        self.tell_lagging();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.extend(inbox.try_iter().take(Self::BATCH));
+        for command in batch.drain(..) {
+            match command {
+                Command::Publish(event, ack) => self.take_in(event, ack),
+                other => {
+                    self.send_run();
+                    self.change(other);
+                }
+            }
+        }
+        self.send_run();
+        self.batch = batch;
+    }
+}
+
 impl Core {
     pub fn new(encode: Encode, limits: Limits, slow: Slow, lobby: Arc<Lobby>, epoch: Epoch) -> Core {
         Core {
@@ -89,24 +122,6 @@ impl Core {
             run: Vec::new(),
             acks: Vec::new(),
         }
-    }
-
-    /// Takes one batch from the inbox and does it.
-    pub fn work(&mut self, inbox: &Receiver<Command>) {
-        self.tell_lagging();
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.extend(inbox.try_iter().take(BATCH));
-        for command in batch.drain(..) {
-            match command {
-                Command::Publish(event, ack) => self.take_in(event, ack),
-                other => {
-                    self.send_run();
-                    self.change(other);
-                }
-            }
-        }
-        self.send_run();
-        self.batch = batch;
     }
 
     /// Since the hub's start.

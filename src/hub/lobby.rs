@@ -1,11 +1,7 @@
 //! Where connections say that there is room again, for the hub to tell what it has dropped for them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-use crossbeam_channel::Sender;
-
 use super::member::MemberId;
+use super::sync::{AtomicBool, Mutex, Ordering, PoisonError, Sender};
 use crate::conn::Bell;
 
 /// See the file's text.

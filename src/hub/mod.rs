@@ -14,6 +14,7 @@
 
 mod core;
 mod cursor;
+mod handover;
 mod history;
 mod lobby;
 mod member;
@@ -22,10 +23,10 @@ mod table;
 mod trie;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::config;
 use crate::rt::pulse::{Asked, Pulse};
@@ -35,12 +36,21 @@ use crate::types::event::{Dialect, Event};
 use crate::types::position::{Epoch, Lagged, Position};
 use crate::types::topic::Pattern;
 pub use core::Tap;
-use core::{BATCH, Core, Sequence};
+use core::{Command, Core, Sequence};
+use handover::Handover;
 use history::Limits;
 pub use history::{Bounds, Numbered};
 use lobby::Lobby;
 pub use member::{Answer, Filter, MAX_SUBSCRIPTIONS, Member, MemberId, Presence, Slow, TooMany, Wish};
 pub use replay::{Pulled, Replay};
+
+/// What the hand-over is made of.
+mod sync {
+    pub use std::sync::atomic::{AtomicBool, Ordering};
+    pub use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+    pub use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+}
 
 /// Commands the inbox holds.
 const INBOX: usize = 1024;
@@ -94,23 +104,10 @@ pub struct Unkept(pub String);
 /// Hears what became of an event, under the hub's lock: it must not wait, and not call the hub.
 pub type Ack = Box<dyn FnOnce(Result<Acked, Unkept>) + Send>;
 
-enum Command {
-    Publish(Arc<Event>, Option<Ack>),
-    Join(MemberId, Box<Member>),
-    Subscribe(MemberId, Box<Filter>),
-    Unsubscribe(MemberId, Box<Filter>),
-    UnsubscribeAll(MemberId),
-    WithPositions(MemberId),
-    Leave(MemberId),
-}
-
 /// A handle for everyone; see the module's text.
 pub struct Hub {
-    inbox: (Sender<Command>, Receiver<Command>),
-    core: Mutex<Core>,
+    hand: Handover<Core>,
     encode: Encode,
-    /// Wakes the hub's own thread; one pending wake-up is as good as many.
-    nudge: Sender<()>,
     stopping: AtomicBool,
     next_member: AtomicU64,
     /// Subscriptions there are, or may be about to be.
@@ -134,13 +131,11 @@ impl Hub {
         let epoch = Epoch(random::bytes().map(u64::from_ne_bytes)?);
         let core = Core::new(encode, limits, settings.slow_events, lobby, epoch);
         let hub = Arc::new(Hub {
-            inbox: bounded(INBOX),
+            subscriptions: Arc::clone(&core.reserved),
+            hand: Handover::new(core, INBOX, nudge),
             encode,
-            nudge,
             stopping: AtomicBool::new(false),
             next_member: AtomicU64::new(1),
-            subscriptions: Arc::clone(&core.reserved),
-            core: Mutex::new(core),
             dropped: AtomicU64::new(0),
             debug_panic: AtomicBool::new(false),
             pulse: Pulse::default(),
@@ -156,40 +151,36 @@ impl Hub {
     /// now (log lines) gets new numbers.
     pub fn begin(&self, origin: Origin) {
         self.drain();
-        let mut core = self.lock();
-        let now = core.age();
-        let last = core.history.begin(origin.next - 1, origin.kept, now);
-        core.sequence = Sequence { epoch: origin.epoch, next: last + 1 };
-        drop(core);
-        self.look_again();
+        self.hand.with(|core| {
+            let now = core.age();
+            let last = core.history.begin(origin.next - 1, origin.kept, now);
+            core.sequence = Sequence { epoch: origin.epoch, next: last + 1 };
+        });
     }
 
     /// Puts into the history what is known of a kept topic from before this start, in order; after [`Hub::begin`].
     /// `lost_to` is the offset of the topic's last event that is not among them, 0 if none is missing.
     pub fn preload(&self, topic: &str, lost_to: u64, events: Vec<Numbered>) {
-        let mut core = self.lock();
-        let now = core.age();
-        core.history.preload(topic, lost_to, events, now);
-        drop(core);
-        self.look_again();
+        self.hand.with(|core| {
+            let now = core.age();
+            core.history.preload(topic, lost_to, events, now);
+        });
     }
 
     /// Where the hub is: everything up to here was published before this call, or while it was under way.
     pub fn position(&self) -> Position {
-        let position = self.lock().sequence.position();
-        self.look_again();
-        position
+        self.hand.with(|core| core.sequence.position())
     }
 
     /// Leaves an event for whoever combines next. The caller must call [`Hub::combine`] before it waits for
     /// anything; sessions do so before each blocking read.
     pub fn publish(&self, event: Event) {
-        self.put(Command::Publish(Arc::new(event), None));
+        self.hand.put(Command::Publish(Arc::new(event), None));
     }
 
     /// The same for who wants to know what becomes of it.
     pub fn publish_acked(&self, event: Event, ack: Ack) {
-        self.put(Command::Publish(Arc::new(event), Some(ack)));
+        self.hand.put(Command::Publish(Arc::new(event), Some(ack)));
     }
 
     /// Publishes an event, and waits until it is known what becomes of it; `None` when that is not within `limit`.
@@ -215,39 +206,25 @@ impl Hub {
     pub fn offer(&self, event: Event) -> bool {
         let taken = self.leave_here(event);
         if taken {
-            let _ = self.nudge.try_send(());
+            self.hand.wake();
         }
         taken
     }
 
     /// As [`Hub::offer`] without waking anybody: the caller calls [`Hub::send_few`] next.
     pub fn leave_here(&self, event: Event) -> bool {
-        self.inbox.0.try_send(Command::Publish(Arc::new(event), None)).is_ok()
+        self.hand.leave(Command::Publish(Arc::new(event), None))
     }
 
     /// Sends what waits, if that is little and for few; else wakes the hub's thread for it. Never waits. For the
     /// reader of edges: while it sends the kernel keeps the next ones, so it may send to a few, but not to a crowd.
     pub fn send_few(&self) {
-        if self.inbox.1.is_empty() {
-            return;
-        }
-        let mut core = match self.core.try_lock() {
-            Ok(core) => core,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Its holder looks again, but may have many to send to; the hub's thread has nothing else to do.
-            Err(TryLockError::WouldBlock) => return self.look_again(),
-        };
-        if self.inbox.1.len() <= BATCH && core.table.len() <= FEW {
-            core.work(&self.inbox.1);
-        }
-        drop(core);
-        self.look_again();
+        self.hand.combine_few(|core| core.table.len() <= FEW);
     }
 
     /// Tells `tap` of every event from now on, before it is sent.
     pub fn tap(&self, tap: Tap) {
-        self.lock().taps.push(tap);
-        self.look_again();
+        self.hand.with(|core| core.taps.push(tap));
     }
 
     /// Takes in a subscriber that is not subscribed to anything yet; its `patterns` do not count.
@@ -266,7 +243,7 @@ impl Hub {
 
     fn take_member(&self, member: Member) -> MemberId {
         let id = self.next_member.fetch_add(1, Ordering::Relaxed);
-        self.put(Command::Join(id, Box::new(member)));
+        self.hand.put(Command::Join(id, Box::new(member)));
         id
     }
 
@@ -276,75 +253,43 @@ impl Hub {
     /// There are too many subscriptions.
     pub fn subscribe(&self, id: MemberId, filter: Filter) -> Result<(), TooMany> {
         self.reserve(1)?;
-        self.put(Command::Subscribe(id, Box::new(filter)));
+        self.hand.put(Command::Subscribe(id, Box::new(filter)));
         Ok(())
     }
 
     /// From now on its events carry their positions.
     pub fn with_positions(&self, id: MemberId) {
-        self.put(Command::WithPositions(id));
+        self.hand.put(Command::WithPositions(id));
     }
 
     pub fn unsubscribe(&self, id: MemberId, filter: Filter) {
-        self.put(Command::Unsubscribe(id, Box::new(filter)));
+        self.hand.put(Command::Unsubscribe(id, Box::new(filter)));
     }
 
     pub fn unsubscribe_all(&self, id: MemberId) {
-        self.put(Command::UnsubscribeAll(id));
+        self.hand.put(Command::UnsubscribeAll(id));
     }
 
     pub fn leave(&self, id: MemberId) {
-        self.put(Command::Leave(id));
+        self.hand.put(Command::Leave(id));
     }
 
     /// Sends all that waits, unless somebody else is at it (who then sends it for us).
     pub fn combine(&self) {
-        let mut batches = 0;
-        // Looking again after letting go is what makes it safe to walk away from a held lock: whoever holds
-        // it will look after we left our event.
-        while !self.inbox.1.is_empty() {
-            if batches == BATCHES_PER_VISIT {
-                let _ = self.nudge.try_send(());
-                return;
-            }
-            let mut core = match self.core.try_lock() {
-                Ok(core) => core,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            core.work(&self.inbox.1);
-            batches += 1;
-        }
+        self.hand.combine(BATCHES_PER_VISIT);
     }
 
     /// Sends all that waits now, and waits for whoever is at it: afterwards everything left in the hub before
     /// this call is done. For the shutdown, whose next step ends the connections, and for whoever looks at the table.
     pub fn drain(&self) {
-        // The inbox is in order and bounded, so this many batches reach past what is in it; more may be coming.
-        for _ in 0..=INBOX / BATCH {
-            let mut core = self.lock();
-            if self.inbox.1.is_empty() {
-                break;
-            }
-            core.work(&self.inbox.1);
-        }
-        self.look_again();
-    }
-
-    /// To be called after letting go of the send lock by whoever does not look for more itself: those who met it held
-    /// have left their events to its holder.
-    fn look_again(&self) {
-        if !self.inbox.1.is_empty() {
-            let _ = self.nudge.try_send(());
-        }
+        self.hand.drain();
     }
 
     /// Who is connected, and subscribed to what.
     pub fn presence(&self) -> Vec<Presence> {
         // What others left while the lock was held is part of the picture.
         self.drain();
-        let mut list: Vec<Presence> = self.lock().table.presence().collect();
-        self.look_again();
+        let mut list: Vec<Presence> = self.hand.with(|core| core.table.presence().collect());
         list.sort_by_key(|p| p.id);
         list
     }
@@ -352,7 +297,7 @@ impl Hub {
     /// Makes the hub's thread panic, for tests of what becomes of the daemon then.
     pub fn debug_panic(&self) {
         self.debug_panic.store(true, Ordering::Release);
-        let _ = self.nudge.try_send(());
+        self.hand.wake();
     }
 
     /// Its thread, to be asked whether it comes round: it does while the send lock is let go of, also to a busy hub.
@@ -360,7 +305,7 @@ impl Hub {
         let hub = Arc::clone(self);
         let ask = move |answer| {
             hub.pulse.ask(answer);
-            let _ = hub.nudge.try_send(());
+            hub.hand.wake();
         };
         Asked { name: "hub", ask: Box::new(ask) }
     }
@@ -368,13 +313,13 @@ impl Hub {
     /// Has the hub's thread hang, for tests of what becomes of the daemon then.
     pub fn debug_hang(&self) {
         self.pulse.debug_hang();
-        let _ = self.nudge.try_send(());
+        self.hand.wake();
     }
 
     /// Sends what is left, then stops the hub's thread, within `limit`.
     pub fn stop(&self, limit: Duration) {
         self.stopping.store(true, Ordering::Release);
-        let _ = self.nudge.try_send(());
+        self.hand.wake();
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             worker.join(limit);
@@ -384,13 +329,7 @@ impl Hub {
     fn run(&self, nudged: &Receiver<()>) {
         while nudged.recv().is_ok() {
             assert!(!self.debug_panic.load(Ordering::Acquire), "a debug action asked for this");
-            loop {
-                self.lock().work(&self.inbox.1);
-                self.pulse.beat();
-                if self.inbox.1.is_empty() {
-                    break;
-                }
-            }
+            self.hand.serve(|| self.pulse.beat());
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 log::error!("the hub's inbox was full: {dropped} of the daemon's own events were dropped");
@@ -405,22 +344,6 @@ impl Hub {
     fn reserve(&self, count: usize) -> Result<(), TooMany> {
         let more = |now: usize| Some(now + count).filter(|sum| *sum <= MAX_SUBSCRIPTIONS);
         self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|_| TooMany)
-    }
-
-    fn put(&self, command: Command) {
-        let Err(TrySendError::Full(mut command)) = self.inbox.0.try_send(command) else { return };
-        // Full: wait for the lock, help, and try again. Terminates because helping makes room.
-        loop {
-            self.lock().work(&self.inbox.1);
-            match self.inbox.0.try_send(command) {
-                Err(TrySendError::Full(back)) => command = back,
-                _ => return,
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -440,7 +363,7 @@ mod tests {
             Event { at: clock::wall(), body }
         };
         // With the lock held here nothing leaves the inbox.
-        let core = hub.lock();
+        let core = hub.hand.lock();
         for _ in 0..INBOX {
             assert!(hub.offer(event()));
         }

@@ -67,32 +67,8 @@ impl Hub {
         self.reserve(filters.len())?;
         // What was left before, its joining among it, comes first.
         self.drain();
-        let mut core = self.lock();
-        let dialect = core.table.member(id).map_or(Dialect::Endrpi, |(_, entry)| entry.dialect);
-        core.table.with_positions(id);
-        for filter in &filters {
-            if core.table.unsubscribe(id, filter) {
-                core.release(1);
-            }
-        }
-        let now = core.age();
-        core.history.expire(now);
-        let head = core.sequence.position();
-        let select = Select::new(filters.clone(), dialect);
-        let recovered = wish
-            .since
-            .map(|since| since.epoch == head.epoch && core.history.has_all_since(since.offset, head.offset, &select));
-        let position = wish.since.filter(|_| recovered == Some(true)).unwrap_or(head);
-        let last = match wish.last && recovered != Some(true) {
-            true => core.history.last(&select).into(),
-            false => VecDeque::new(),
-        };
-        let cursor = core.history.open(position.offset, select);
-        let missed = core.count(id, cursor);
-        drop(core);
-        self.look_again();
-        let answer = Answer { position, recovered, missed, last: last.len() as u64 };
-        let left = missed + EXTRA;
+        let (answer, dialect, cursor, last) = self.hand.with(|core| core.resume(id, &filters, wish));
+        let left = answer.missed + EXTRA;
         let reserved = filters.len();
         Ok((answer, Replay { hub: Arc::clone(self), id, dialect, filters, cursor, last, left, reserved }))
     }
@@ -113,11 +89,7 @@ impl Replay {
             return Pulled::More;
         }
         let hub = Arc::clone(&self.hub);
-        let mut core = hub.lock();
-        let pulled = self.pull_from(&mut core, out);
-        drop(core);
-        hub.look_again();
-        let (chunk, pulled) = pulled;
+        let (chunk, pulled) = hub.hand.with(|core| self.pull_from(core, out));
         for numbered in chunk {
             write(encode, self.dialect, numbered.0, &numbered.1, out);
         }
@@ -187,6 +159,37 @@ impl Replay {
 }
 
 impl Core {
+    fn resume(
+        &mut self,
+        id: MemberId,
+        filters: &[Filter],
+        wish: Wish,
+    ) -> (Answer, Dialect, CursorId, VecDeque<Numbered>) {
+        let dialect = self.table.member(id).map_or(Dialect::Endrpi, |(_, entry)| entry.dialect);
+        self.table.with_positions(id);
+        for filter in filters {
+            if self.table.unsubscribe(id, filter) {
+                self.release(1);
+            }
+        }
+        let now = self.age();
+        self.history.expire(now);
+        let head = self.sequence.position();
+        let select = Select::new(filters.to_vec(), dialect);
+        let recovered = wish
+            .since
+            .map(|since| since.epoch == head.epoch && self.history.has_all_since(since.offset, head.offset, &select));
+        let position = wish.since.filter(|_| recovered == Some(true)).unwrap_or(head);
+        let last: VecDeque<Numbered> = match wish.last && recovered != Some(true) {
+            true => self.history.last(&select).into(),
+            false => VecDeque::new(),
+        };
+        let cursor = self.history.open(position.offset, select);
+        let missed = self.count(id, cursor);
+        let answer = Answer { position, recovered, missed, last: last.len() as u64 };
+        (answer, dialect, cursor, last)
+    }
+
     /// How many events a cursor has before it that this client has not had.
     fn count(&mut self, id: MemberId, cursor: CursorId) -> u64 {
         let (table, history) = (&self.table, &self.history);
@@ -204,11 +207,11 @@ impl Core {
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        let mut core = self.hub.lock();
-        core.history.close(self.cursor);
-        core.release(self.reserved);
-        drop(core);
-        self.hub.look_again();
+        let (cursor, reserved) = (self.cursor, self.reserved);
+        self.hub.hand.with(|core| {
+            core.history.close(cursor);
+            core.release(reserved);
+        });
     }
 }
 
