@@ -2,6 +2,7 @@
 //! order: stop accepting, say so, Close 1001 to everyone, stop the inputs, drain the hub, write
 //! what the store still has to, end.
 
+mod durable;
 mod in_use;
 mod needs;
 mod reload;
@@ -183,6 +184,7 @@ impl Daemon {
             Arc::new(Store::start_with(config.state_dir.as_deref(), &config.store).map_err(StartError::config)?);
         make_first_key(config, &store)?;
         need_a_key(config, &store)?;
+        durable::begin(config, &hub, &store);
         let (passed, sockets) = (!passed.is_empty(), sockets(config, passed)?);
 
         let node_id: Arc<str> = config.node_id.as_str().into();

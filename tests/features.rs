@@ -6,11 +6,12 @@ mod common;
 use common::{Daemon, TempDir, pinwire, run};
 
 /// A feature, whether it is here, and a line of a file that needs it, with the key to be blamed.
-const NEEDED: [(&str, bool, &str, &str); 13] = [
+const NEEDED: [(&str, bool, &str, &str); 14] = [
     ("hub", cfg!(feature = "hub"), "hub = { own_server = true }", "hub.own_server"),
     ("hub", cfg!(feature = "hub"), "auth = { open_registration = true }", "auth.open_registration"),
     ("hub", cfg!(feature = "hub"), "auth = { mode = \"key\" }", "auth.mode"),
     ("hub", cfg!(feature = "hub"), "auth = { first_key_file = \"f\" }", "auth.first_key_file"),
+    ("hub", cfg!(feature = "hub"), "topics = { door = { durable = true } }", "topics.door.durable"),
     ("hub", cfg!(feature = "hub"), "alerts = { webhook = \"http://pi/\" }", "alerts.webhook"),
     ("hub", cfg!(feature = "hub"), "alerts = { command = [\"/bin/true\"] }", "alerts.command"),
     ("tls", cfg!(feature = "tls"), "tls = { cert = \"c\", key = \"k\" }", "tls.cert"),

@@ -28,7 +28,7 @@ const VERSION_1: &str = "
      PRAGMA application_id = 1347897682;
      PRAGMA user_version = 1;";
 
-const CURRENT: i64 = 2;
+const CURRENT: i64 = 3;
 
 fn version(file: &Path) -> i64 {
     let sql = Connection::open(file).expect("opens");

@@ -1,6 +1,6 @@
 //! What clients may publish, and how it enters the hub.
 
-use crate::hub::Hub;
+use crate::hub::{Ack, Hub};
 use crate::rt::clock;
 use crate::types::event::{Body, Event};
 use crate::types::rights::{Lacks, Rights};
@@ -21,11 +21,25 @@ pub enum Refused {
 /// # Errors
 /// Why a client may not publish under this name.
 pub fn publish(hub: &Hub, rights: Option<&Rights>, body: Body) -> Result<(), Refused> {
+    hub.publish(allowed(rights, body)?);
+    Ok(())
+}
+
+/// The same for a client that wants to know what became of it: `ack` is called then, under the hub's lock. Only the hub's
+/// own subscribers and, of a durable topic, the disk are meant.
+///
+/// # Errors
+/// Why a client may not publish under this name; `ack` is not called then.
+pub fn publish_acked(hub: &Hub, rights: Option<&Rights>, body: Body, ack: Ack) -> Result<(), Refused> {
+    hub.publish_acked(allowed(rights, body)?, ack);
+    Ok(())
+}
+
+fn allowed(rights: Option<&Rights>, body: Body) -> Result<Event, Refused> {
     let event = Event { at: clock::wall(), body };
     rights.map_or(Ok(()), |rights| rights.publish(event.topic()))?;
     may_publish(event.topic()).map_err(Refused::Name)?;
-    hub.publish(event);
-    Ok(())
+    Ok(event)
 }
 
 /// Whether clients may publish under this name.

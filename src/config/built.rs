@@ -31,6 +31,9 @@ pub(super) fn check(config: &Config, written: &Written<'_>) -> Result<(), Config
     wanted(features::COMMANDS, template.is_some(), source.at(&template.unwrap_or_default()))?;
     wanted(features::DOCKER, config.docker.enabled, source.at("docker.enabled"))?;
     wanted(features::MDNS, file.mdns.discover == Some(true), source.at("mdns.discover"))?;
+    let durable = config.topics.iter().find(|topic| topic.durable);
+    let durable =
+        durable.map_or_else(String::new, |topic| format!("{}.durable", dotted("topics", topic.pattern.as_str())));
     let hubs = [
         ("hub.own_server", config.hub.own_server),
         ("auth.first_key_file", config.accounts.first_key_file.is_some()),
@@ -38,6 +41,7 @@ pub(super) fn check(config: &Config, written: &Written<'_>) -> Result<(), Config
         ("alerts.webhook", config.alerts.webhook.is_some()),
         ("alerts.command", config.alerts.command.is_some()),
         ("mdns.discover", config.mdns.discover),
+        (&durable, config.topics.iter().any(|topic| topic.durable)),
     ];
     hubs.into_iter().try_for_each(|(key, is_wanted)| wanted(features::HUB, is_wanted, source.at(key)))?;
     if config.commands.enabled() && !config.commands.without_audit && !features::HUB.built_in {

@@ -37,6 +37,7 @@ impl Default for Config {
             session: Session::default(),
             endrpi: Endrpi { error_style: ErrorStyle::String },
             picloud: Picloud { info_interval: Duration::from_secs(5) },
+            topics: Vec::new(),
             gpio: Gpio::default(),
             telemetry: Telemetry::default(),
             mdns: Mdns::default(),
@@ -106,7 +107,12 @@ impl Default for Session {
 
 impl Default for Store {
     fn default() -> Store {
-        Store { flush_interval: Duration::from_secs(60), pending_bytes: 8 * MIB, max_bytes: 256 * MIB as u64 }
+        Store {
+            flush_interval: Duration::from_secs(60),
+            pending_bytes: 8 * MIB,
+            max_bytes: 256 * MIB as u64,
+            durable_bytes: 8 * MIB as u64,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use log::LevelFilter;
 
 use super::access::Access;
 use super::source::{ConfigError, Source};
-use super::{AgentFlags, access, accounts, agent, alerts, built, docker, listen, pins, raw, templates, tls, validate};
+use super::{
+    AgentFlags, access, accounts, agent, alerts, built, docker, listen, pins, raw, templates, tls, topics, validate,
+};
 use super::{
     AuthMode, Backend, Config, ErrorStyle, Front, History, Hub, Passed, Session, SlowEvents, Store, Telemetry,
 };
@@ -109,6 +111,7 @@ pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Ex
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
+    config.topics = topics::topics(&written, config.state_dir.is_some())?;
     agent::agent(&mut config.agent, &written, &mut config.warnings)?;
     let agent_keyless = agent::key(&mut config.agent, &written, &mut config.warnings).err();
     built::check(&config, &written)?;
@@ -272,6 +275,9 @@ fn store(store: &mut Store, file: &raw::Store) {
     set_count(&mut store.pending_bytes, file.pending_bytes);
     if let Some(mib) = file.max_mib {
         store.max_bytes = (mib.0 as u64).saturating_mul(1024 * 1024);
+    }
+    if let Some(mib) = file.durable_mib {
+        store.durable_bytes = (mib.0 as u64).saturating_mul(1024 * 1024);
     }
 }
 

@@ -27,6 +27,7 @@ mod settings;
 mod source;
 mod templates;
 mod tls;
+mod topics;
 mod validate;
 
 pub use accounts::Accounts;
@@ -42,6 +43,7 @@ pub use load::{Examined, Flags, examine, load, load_lines, load_state_dir};
 pub use passed::Passed;
 pub use settings::{Changed, Setting, When, line_table};
 pub use source::ConfigError;
+pub use topics::Topic;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,6 +75,8 @@ pub struct Config {
     pub session: Session,
     pub endrpi: Endrpi,
     pub picloud: Picloud,
+    /// What of the topics that clients publish to outlives the process, one entry per pattern.
+    pub topics: Vec<Topic>,
     pub gpio: Gpio,
     pub telemetry: Telemetry,
     pub store: Store,
@@ -218,6 +222,8 @@ pub struct Store {
     pub pending_bytes: usize,
     /// The database's size above which its oldest points, entries and events go.
     pub max_bytes: u64,
+    /// Bytes of durable events, on the disk and in memory, above which the oldest go.
+    pub durable_bytes: u64,
 }
 
 /// Telemetry.

@@ -46,7 +46,7 @@ pub(super) fn check(config: &Config, source: &Source) -> Result<(), ConfigError>
 
 fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
     let Config { front, session, gpio, hub, history, .. } = config;
-    let bounds: [(&str, usize, RangeInclusive<usize>); 20] = [
+    let bounds: [(&str, usize, RangeInclusive<usize>); 21] = [
         ("front.max_connections", front.max_connections, 1..=MOST_CONNECTIONS),
         ("front.max_per_address", front.max_per_address, 1..=MOST_CONNECTIONS),
         ("front.head_bytes", front.head_bytes, 256..=65536),
@@ -60,6 +60,7 @@ fn counts(config: &Config, source: &Source) -> Result<(), ConfigError> {
         ("history.topics", history.topics, 1..=MOST_EVENTS),
         ("store.pending_bytes", config.store.pending_bytes, 64 * 1024..=GIB),
         ("store.max_mib", (config.store.max_bytes / MIB as u64) as usize, 16..=MIB),
+        ("store.durable_mib", (config.store.durable_bytes / MIB as u64) as usize, 1..=GIB / MIB),
         ("gpio.edge_events", gpio.edge_events, 0..=MOST_EDGES),
         ("gpio.software_pwm_limit", gpio.software_pwm_limit, 1..=1000),
         ("hub.message_bytes", hub.message_bytes, 1024..=16 * MIB),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use super::durable::Durable;
 use super::handover::Work;
 use super::history::{History, Limits, Numbered};
 use super::lobby::Lobby;
@@ -58,6 +59,10 @@ pub struct Core {
     pub sequence: Sequence,
     pub table: Table,
     pub history: History,
+    /// Where topics are durable.
+    pub durable: Option<Durable>,
+    /// From this number on they are a durable batch's, which is at the store.
+    pub barrier: u64,
     pub encode: Encode,
     /// Who was told that there is room again; and how a connection tells it.
     lobby: Arc<Lobby>,
@@ -86,6 +91,7 @@ impl Work for Core {
 
     fn work(&mut self, inbox: &Receiver<Command>) {
         self.tell_lagging();
+        self.tend();
         let mut batch = std::mem::take(&mut self.batch);
         batch.extend(inbox.try_iter().take(Self::BATCH));
         for command in batch.drain(..) {
@@ -99,6 +105,7 @@ impl Work for Core {
         }
         self.send_run();
         self.batch = batch;
+        self.tend();
     }
 }
 
@@ -108,6 +115,8 @@ impl Core {
             sequence: Sequence { epoch, next: 1 },
             table: Table::default(),
             history: History::new(limits),
+            durable: None,
+            barrier: u64::MAX,
             encode,
             bell: Arc::clone(&lobby) as Arc<dyn Bell>,
             lobby,
@@ -135,6 +144,9 @@ impl Core {
         if audience == Audience::Pages {
             return 0;
         }
+        if self.sequence.next == self.barrier {
+            self.overtake();
+        }
         let offset = self.sequence.next;
         self.sequence.next += 1;
         offset
@@ -142,6 +154,9 @@ impl Core {
 
     /// Neighbours on the same topic go out together: one send carries them all.
     fn take_in(&mut self, event: Arc<Event>, ack: Option<Ack>) {
+        if let Some(durable) = self.durable.as_mut().filter(|durable| durable.keeps(&event)) {
+            return durable.hold(event, ack);
+        }
         if self.run.first().is_some_and(|first| first.event.topic() != event.topic()) {
             self.send_run();
         }

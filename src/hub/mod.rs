@@ -14,6 +14,7 @@
 
 mod core;
 mod cursor;
+mod durable;
 mod handover;
 mod history;
 mod lobby;
@@ -26,17 +27,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::config;
+use crate::rt::clock;
 use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::random;
 use crate::rt::worker::Worker;
+use crate::types::durable::{self as kept, NotKept};
 use crate::types::event::{Dialect, Event};
 use crate::types::position::{Epoch, Lagged, Position};
 use crate::types::topic::Pattern;
 pub use core::Tap;
 use core::{Command, Core, Sequence};
+use durable::Durable;
+pub use durable::{Keeper, Told};
 use handover::Handover;
 use history::Limits;
 pub use history::{Bounds, Numbered};
@@ -62,6 +67,9 @@ const BATCHES_PER_VISIT: usize = 16;
 /// Subscribers, to whatever, with whom a thread in a hurry sends by itself. It is a system call for each, which never
 /// waits; to wake another thread for them costs as much as several.
 const FEW: usize = 16;
+
+/// How long the hub's end waits for durable events to be kept.
+const LAST_MOMENT: Duration = Duration::from_millis(300);
 
 /// Writes whole WebSocket frames in one dialect; given by the wiring, so that the hub knows no JSON.
 #[derive(Clone, Copy)]
@@ -96,13 +104,8 @@ pub struct Acked {
     pub durable: bool,
 }
 
-/// An event was not taken: why, in words for its publisher.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unkept(pub String);
-
 /// Hears what became of an event, under the hub's lock: it must not wait, and not call the hub.
-pub type Ack = Box<dyn FnOnce(Result<Acked, Unkept>) + Send>;
+pub type Ack = Box<dyn FnOnce(Result<Acked, NotKept>) + Send>;
 
 /// A handle for everyone; see the module's text.
 pub struct Hub {
@@ -167,6 +170,34 @@ impl Hub {
         });
     }
 
+    /// The same with a store: from now on what clients publish under one of these patterns is kept by `keeper` before it
+    /// is delivered; what is known of such topics is put into the history, which they share in `bytes` of their own.
+    pub fn keep_with(
+        self: &Arc<Hub>,
+        past: kept::Sequence,
+        patterns: Vec<(Pattern, Bounds)>,
+        bytes: usize,
+        keeper: Keeper,
+    ) {
+        let kept::Sequence { epoch, first, topics } = past;
+        let names = patterns.iter().map(|(pattern, _)| pattern.clone()).collect();
+        self.hand.with(|core| core.history.bound_kept(bytes));
+        self.begin(Origin { epoch: Epoch(epoch), next: first, kept: patterns });
+        let known = topics.iter().map(|past| past.topic.clone()).collect();
+        for kept::Past { topic, lost_to, events } in topics {
+            let events = events.into_iter().map(|(offset, event)| Numbered { offset, event }).collect();
+            self.preload(&topic, lost_to, events);
+        }
+        let hub = Arc::downgrade(self);
+        let wake = move || {
+            if let Some(hub) = hub.upgrade() {
+                hub.hand.wake();
+            }
+        };
+        let durable = Durable::new(names, known, keeper, Arc::new(wake), first);
+        self.hand.with(|core| core.durable = Some(durable));
+    }
+
     /// Where the hub is: everything up to here was published before this call, or while it was under way.
     pub fn position(&self) -> Position {
         self.hand.with(|core| core.sequence.position())
@@ -184,7 +215,7 @@ impl Hub {
     }
 
     /// Publishes an event, and waits until it is known what becomes of it; `None` when that is not within `limit`.
-    pub fn publish_and_wait(&self, event: Event, limit: Duration) -> Option<Result<Acked, Unkept>> {
+    pub fn publish_and_wait(&self, event: Event, limit: Duration) -> Option<Result<Acked, NotKept>> {
         let (done, result) = bounded(1);
         self.publish_acked(event, Box::new(move |acked| drop(done.try_send(acked))));
         // Mostly it is this thread that sends it.
@@ -327,7 +358,17 @@ impl Hub {
     }
 
     fn run(&self, nudged: &Receiver<()>) {
-        while nudged.recv().is_ok() {
+        let mut stop_by = None;
+        loop {
+            let due = self.hand.with(|core| core.durable.as_ref().and_then(Durable::due));
+            let due = due.into_iter().chain(stop_by).min();
+            let woken = match due.map(|due| due.saturating_duration_since(clock::now())) {
+                Some(limit) => nudged.recv_timeout(limit),
+                None => nudged.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            if woken == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
             assert!(!self.debug_panic.load(Ordering::Acquire), "a debug action asked for this");
             self.hand.serve(|| self.pulse.beat());
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
@@ -335,7 +376,11 @@ impl Hub {
                 log::error!("the hub's inbox was full: {dropped} of the daemon's own events were dropped");
             }
             if self.stopping.load(Ordering::Acquire) {
-                return;
+                // What is durable and was taken in is given a moment.
+                let until = *stop_by.get_or_insert_with(|| clock::now() + LAST_MOMENT);
+                if until <= clock::now() || self.hand.with(|core| core.durable.as_ref().is_none_or(Durable::is_idle)) {
+                    return;
+                }
             }
         }
     }

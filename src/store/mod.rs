@@ -27,6 +27,8 @@ mod audit;
 mod chores;
 mod clusters;
 mod db;
+mod durable;
+mod durable_rows;
 mod error;
 mod facts;
 mod first_key;
@@ -69,6 +71,7 @@ pub use alerts::KeptAlert;
 pub use audit::{AuditBroken, AuditRecord, hex};
 pub use clusters::{Rows, Saved};
 pub use db::{BUSY_LIMIT, Db, OpenError};
+pub use durable::{Handed, Told};
 pub use error::StoreError;
 pub use health::Health;
 pub use keys::{Key, Revoked};
@@ -98,6 +101,7 @@ pub struct Store {
     shared: Arc<Shared>,
     settings: Arc<RwLock<config::Store>>,
     jobs: Sender<Box<dyn Job>>,
+    durable: Arc<Mutex<durable::Durable>>,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -137,7 +141,8 @@ impl Store {
         let mut thread = Thread::new(dir, gate, Arc::clone(&shared), watch, to_do, Arc::clone(&settings));
         thread.load();
         let worker = Worker::spawn("store", move || thread.run()).map_err(no_thread)?;
-        Ok(Store { keys, accounts, shared, settings, jobs, worker: Mutex::new(Some(worker)) })
+        let (worker, durable) = (Mutex::new(Some(worker)), Arc::default());
+        Ok(Store { keys, accounts, shared, settings, jobs, durable, worker })
     }
 
     /// The gate's table.

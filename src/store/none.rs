@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::auth::{Accounts, KeyId, Keys};
 use crate::config;
 use crate::rt::pulse::Asked;
+use crate::types::durable::{Batch, NotKept, Sequence};
 use crate::types::features;
 use crate::types::fleet::AuditEntry;
 pub use health::Health;
@@ -19,6 +20,18 @@ pub use health::Health;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", features::HUB.needed_by("the audit"))]
 pub struct StoreError;
+
+/// Hears that a batch is not kept.
+pub type Told = Box<dyn FnOnce(Result<(), NotKept>) + Send>;
+
+/// A batch that was refused.
+pub struct Handed;
+
+impl Handed {
+    pub fn give_up(&self) -> bool {
+        true
+    }
+}
 
 /// See the module's text.
 pub struct Store {
@@ -56,6 +69,17 @@ impl Store {
     }
 
     pub fn set_limits(&self, _: &config::Store) {}
+
+    /// Nothing is durable: the configuration has seen to it.
+    pub fn begin_sequence(&self, _: &[config::Topic]) -> Option<Sequence> {
+        None
+    }
+
+    /// Refuses.
+    pub fn keep_events(&self, _: Batch, told: Told) -> Handed {
+        told(Err(NotKept::Unwritable(features::HUB.needed_by("a durable topic"))));
+        Handed
+    }
 
     /// # Errors
     /// That there is nowhere to keep it; the configuration has seen to it that none is wanted.

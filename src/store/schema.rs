@@ -12,7 +12,7 @@ pub const CURRENT: i64 = MIGRATIONS.len() as i64;
 const APPLICATION_ID: i64 = 0x5057_4952;
 
 /// Step `n` leads from version `n` to `n + 1`. What was released is not changed any more.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // Times are milliseconds since 1970, UTC. `digest` is the SHA-256 of the secret.
     "CREATE TABLE keys (
          id TEXT PRIMARY KEY NOT NULL,
@@ -179,6 +179,19 @@ const MIGRATIONS: [&str; 2] = [
          created INTEGER NOT NULL,
          updated INTEGER NOT NULL
      ) STRICT;",
+    // Durable topics. `place` is a number of the hub's one sequence; `at` is in nanoseconds, as PiCloud tells it.
+    "CREATE TABLE durable (
+         place INTEGER PRIMARY KEY,
+         at INTEGER NOT NULL,
+         topic TEXT NOT NULL,
+         data TEXT NOT NULL,
+         -- Both are the publisher's own.
+         action TEXT,
+         created_at TEXT
+     ) STRICT;
+     CREATE INDEX durable_of_topic ON durable (topic, place);
+     -- The last place of each topic that is no longer kept.
+     CREATE TABLE durable_lost (topic TEXT PRIMARY KEY NOT NULL, place INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// Why a database is not for us; it is left as it is.

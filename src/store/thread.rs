@@ -199,6 +199,10 @@ impl Thread {
                     self.load();
                     answer();
                 }
+                Attempt::Kept(answer) => {
+                    self.works();
+                    answer();
+                }
                 Attempt::Again => {
                     self.delayed = Some(job);
                     self.again_at = Some(clock::now() + AGAIN);

@@ -26,6 +26,8 @@ pub trait Job: Send {
 pub enum Attempt {
     /// It is in the database; to be called once everybody knows who has to.
     Written(Box<dyn FnOnce() + Send>),
+    /// The same, of what is no key's or user's affair.
+    Kept(Box<dyn FnOnce() + Send>),
     /// Another process holds the database: to be tried again.
     Again,
     /// The database is at fault, not the job. It was answered.

@@ -4,6 +4,7 @@
 
 pub mod caller;
 pub mod debug;
+pub mod durable;
 pub mod event;
 pub mod features;
 pub mod fingerprint;

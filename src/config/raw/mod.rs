@@ -17,6 +17,7 @@ pub(super) use gpio::{Backend, Bias, Edge, Gpio, GpioPin, Initial, Mode, Safe, S
 pub(super) use tables::fill;
 pub(super) use values::{Count, LineOrName, OnDisconnect, OneOrMore, OrEmpty, Period};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tables::{table, words};
@@ -37,6 +38,7 @@ table! {
         pub session: Session,
         pub endrpi: Endrpi,
         pub picloud: Picloud,
+        pub topics: BTreeMap<String, Topic>,
         pub history: History,
         pub gpio: Gpio,
         pub telemetry: Telemetry,
@@ -171,5 +173,15 @@ table! {
         pub flush_interval: Option<Period>,
         pub pending_bytes: Option<Count>,
         pub max_mib: Option<Count>,
+        pub durable_mib: Option<Count>,
+    }
+}
+
+table! {
+    #[like("a table such as { durable = true }")]
+    pub(super) struct Topic {
+        pub durable: Option<bool>,
+        pub keep: Option<Count>,
+        pub keep_for: Option<Period>,
     }
 }

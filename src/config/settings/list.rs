@@ -8,7 +8,7 @@ use super::{Setting, Value, When};
 use crate::config::source::dotted;
 use crate::config::{
     Accounts, Agent, Alerts, Auth, Commands, Config, Docker, Endrpi, Front, Gpio, History, Hub, Limits, Line, Mdns,
-    Notifier, Picloud, Session, Store, Telemetry, Template, TlsFiles, Webhook,
+    Notifier, Picloud, Session, Store, Telemetry, Template, TlsFiles, Topic, Webhook,
 };
 use crate::types::line::Pin;
 
@@ -65,6 +65,7 @@ pub fn config<'a>(config: &'a Config, all: &mut Vec<Setting<'a>>) {
         session,
         endrpi: Endrpi { error_style },
         picloud: Picloud { info_interval },
+        topics: published,
         gpio,
         telemetry,
         store,
@@ -92,6 +93,12 @@ pub fn config<'a>(config: &'a Config, all: &mut Vec<Setting<'a>>) {
     session_keys(session, section(all, "session"));
     section(all, "endrpi").set("error_style", RESTART, error_style);
     section(all, "picloud").set("info_interval", RESTART, info_interval);
+    for Topic { pattern, durable, keep, keep_for } in published {
+        let mut to = table(all, "topics", pattern.as_str());
+        to.set("durable", RESTART, durable);
+        to.set("keep", RESTART, keep);
+        to.set("keep_for", RESTART, keep_for);
+    }
     let mut to = section(all, "history");
     to.set("count", RESTART, count);
     to.set("age", RESTART, age);
@@ -254,10 +261,11 @@ fn pin_keys(line: &Line, mut to: Section<'_, '_>) {
 }
 
 fn store_keys(store: &Store, mut to: Section<'_, '_>) {
-    let Store { flush_interval, pending_bytes, max_bytes } = store;
+    let Store { flush_interval, pending_bytes, max_bytes, durable_bytes } = store;
     to.set("flush_interval", LIVE, flush_interval);
     to.set("pending_bytes", RESTART, pending_bytes);
     to.set("max_mib", LIVE, &(max_bytes / (1024 * 1024)));
+    to.set("durable_mib", RESTART, &(durable_bytes / (1024 * 1024)));
 }
 
 fn telemetry_keys(telemetry: &Telemetry, mut to: Section<'_, '_>) {

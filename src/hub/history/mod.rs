@@ -5,6 +5,9 @@
 //! whatever is over a bound, the oldest goes first. A topic's newest event outlives its age (it is the last value), not
 //! the other bounds. What was discarded is known exactly (`lost_to`), so nobody is ever told that everything is there
 //! when it is not.
+//!
+//! Topics with bounds of their own ([`History::begin`]) stand apart: nothing else pushes their events out, and they push
+//! out nothing else. They have bytes of their own, together.
 
 mod read;
 
@@ -51,15 +54,21 @@ const RING_BYTES: usize = 200;
 /// See the module's text.
 pub struct History {
     limits: Limits,
-    /// Topics with bounds of their own, and whose events of earlier runs are here.
+    /// Topics with bounds of their own, and whose events of earlier runs are here. Of what clients publish.
     kept: Vec<(Pattern, Bounds)>,
+    /// And the bytes of all of those, what they are and may be.
+    kept_bytes: usize,
+    kept_limit: usize,
+    kept_topics: usize,
     names: HashMap<Box<str>, u32>,
     rings: Vec<Option<Ring>>,
     free: Vec<u32>,
     /// Every event's place, in the order of offsets; places of discarded events are skipped, and swept at times.
     order: VecDeque<Place>,
-    /// The same, before those of `order`: what is beyond the usual age and kept all the same.
+    /// The same, before those of `order`: last values beyond their age.
     aged: VecDeque<Place>,
+    /// The same of topics with bounds of their own, which are in neither of those.
+    held: VecDeque<Place>,
     /// Events here.
     live: usize,
     bytes: usize,
@@ -81,6 +90,8 @@ struct Ring {
     /// Whose events are in it, a bit for each.
     audiences: u8,
     bounds: Bounds,
+    /// They are its own.
+    kept: bool,
     /// Its only event is beyond its age.
     aged: bool,
 }
@@ -98,11 +109,15 @@ impl History {
         History {
             limits,
             kept: Vec::new(),
+            kept_bytes: 0,
+            kept_limit: usize::MAX,
+            kept_topics: 0,
             names: HashMap::new(),
             rings: Vec::new(),
             free: Vec::new(),
             order: VecDeque::new(),
             aged: VecDeque::new(),
+            held: VecDeque::new(),
             live: 0,
             bytes: 0,
             floor: [0; Audience::COUNT],
@@ -120,7 +135,7 @@ impl History {
             all.extend(ring.slots.into_iter().map(|numbered| (ring.name.clone(), numbered)));
         }
         all.sort_by_key(|(_, numbered)| numbered.offset);
-        *self = History { begun, kept, ..History::new(self.limits) };
+        *self = History { begun, kept, kept_limit: self.kept_limit, ..History::new(self.limits) };
         let mut offset = begun;
         for (name, Numbered { event, .. }) in all {
             offset += 1;
@@ -129,13 +144,19 @@ impl History {
         offset
     }
 
+    /// Bounds the bytes of all topics that have bounds of their own.
+    pub fn bound_kept(&mut self, bytes: usize) {
+        self.kept_limit = bytes;
+    }
+
     /// Puts in what is known of a topic from before this start, in order. `lost_to` is the offset of its last event
     /// that is not among them, 0 if none is missing.
     pub fn preload(&mut self, topic: &str, lost_to: u64, events: Vec<Numbered>, now: Duration) {
         let audience = events.last().map_or(Audience::Messages, |numbered| numbered.event.audience());
         let at = tenths(now);
         let id = self.ring(topic, audience);
-        let mut rest = std::mem::take(&mut self.order);
+        let kept = self.ring_mut(id).is_some_and(|ring| ring.kept);
+        let mut rest = std::mem::take(self.places(kept));
         if let Some(ring) = self.ring_mut(id) {
             // What came since the start is newer.
             let newer = std::mem::take(&mut ring.slots);
@@ -146,10 +167,10 @@ impl History {
             let (count, bytes) = (events.len(), events.iter().map(weight).sum::<usize>());
             ring.slots.extend(events.into_iter().chain(newer));
             self.live += count;
-            self.bytes += bytes;
+            *self.bytes_of(kept) += bytes;
         }
         rest.make_contiguous().sort_by_key(|place| place.offset);
-        self.order = rest;
+        *self.places(kept) = rest;
         self.shorten(id);
         self.squeeze();
     }
@@ -168,10 +189,10 @@ impl History {
         ring.newest = offset;
         ring.audiences |= bit(audience);
         ring.slots.push_back(numbered);
-        let was_aged = std::mem::take(&mut ring.aged);
+        let (was_aged, kept) = (std::mem::take(&mut ring.aged), ring.kept);
         self.live += 1;
-        self.bytes += weight;
-        self.order.push_back(Place { offset, ring: id, at: tenths(now) });
+        *self.bytes_of(kept) += weight;
+        self.places(kept).push_back(Place { offset, ring: id, at: tenths(now) });
         if was_aged {
             self.discard(id);
         }
@@ -182,20 +203,25 @@ impl History {
 
     /// Discards what is too old by now.
     pub fn expire(&mut self, now: Duration) {
-        let Some(age) = self.limits.each.age.map(tenths) else { return };
         let now = tenths(now);
+        // Different ages may stand behind each other there; then some are kept for longer.
+        while let Some(place) = self.held.front().copied() {
+            let age = self.live_ring(place).map(|ring| ring.bounds.age.map_or(u32::MAX, tenths));
+            match age {
+                Some(age) if now.saturating_sub(place.at) <= age => break,
+                Some(_) => self.discard(place.ring),
+                None => {}
+            }
+            self.held.pop_front();
+        }
+        let Some(age) = self.limits.each.age.map(tenths) else { return };
         while let Some(place) = self.order.front().copied() {
             if now.saturating_sub(place.at) <= age {
                 return;
             }
             self.order.pop_front();
-            let (limits, newest) = match self.live_ring(place) {
-                Some(ring) => (ring.bounds, ring.newest),
-                None => continue,
-            };
-            if limits != self.limits.each {
-                self.aged.push_back(place);
-            } else if newest == place.offset {
+            let Some(newest) = self.live_ring(place).map(|ring| ring.newest) else { continue };
+            if newest == place.offset {
                 if let Some(ring) = self.ring_mut(place.ring) {
                     ring.aged = true;
                 }
@@ -220,21 +246,26 @@ impl History {
         if let Some(id) = self.names.get(topic) {
             return *id;
         }
-        if self.names.len() >= self.limits.topics.max(1) {
+        let own = match audience {
+            Audience::Messages => self.bounds_of(topic),
+            _ => None,
+        };
+        if own.is_none() && self.names.len() - self.kept_topics >= self.limits.topics.max(1) {
             self.forget_topics();
         }
-        let own = self.kept.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, bounds)| *bounds);
-        let begun = if own.is_some() { 0 } else { self.begun };
+        let lost_to = if own.is_some() { 0 } else { self.floor[audience as usize].max(self.begun) };
         let ring = Ring {
             name: topic.into(),
             slots: VecDeque::new(),
-            lost_to: self.floor[audience as usize].max(begun),
+            lost_to,
             newest: 0,
             audiences: bit(audience),
             bounds: own.unwrap_or(self.limits.each),
+            kept: own.is_some(),
             aged: false,
         };
-        self.bytes += RING_BYTES + topic.len();
+        self.kept_topics += usize::from(own.is_some());
+        *self.bytes_of(own.is_some()) += RING_BYTES + topic.len();
         let id = self.free.pop().unwrap_or_else(|| {
             self.rings.push(None);
             (self.rings.len() - 1) as u32
@@ -244,10 +275,28 @@ impl History {
         id
     }
 
+    /// The bounds of a topic that has its own: of several the most.
+    fn bounds_of(&self, topic: &str) -> Option<Bounds> {
+        let fits = self.kept.iter().filter(|(pattern, _)| pattern.matches(topic)).map(|(_, bounds)| *bounds);
+        fits.reduce(|one, other| Bounds {
+            count: one.count.max(other.count),
+            age: one.age.zip(other.age).map(|(one, other)| one.max(other)),
+        })
+    }
+
+    fn places(&mut self, kept: bool) -> &mut VecDeque<Place> {
+        if kept { &mut self.held } else { &mut self.order }
+    }
+
+    fn bytes_of(&mut self, kept: bool) -> &mut usize {
+        if kept { &mut self.kept_bytes } else { &mut self.bytes }
+    }
+
     /// Makes room for topics: a sixteenth of them is forgotten, those that were silent for the longest time.
     fn forget_topics(&mut self) {
+        let usual = |ring: &Option<Ring>| ring.as_ref().filter(|ring| !ring.kept).map(|ring| ring.newest);
         let mut all: Vec<(u64, u32)> =
-            self.rings.iter().zip(0..).filter_map(|(ring, id)| Some((ring.as_ref()?.newest, id))).collect();
+            self.rings.iter().zip(0..).filter_map(|(ring, id)| Some((usual(ring)?, id))).collect();
         let Some(last) = (all.len() / 16).max(1).checked_sub(1).filter(|_| !all.is_empty()) else { return };
         all.select_nth_unstable(last);
         for (_, id) in all.into_iter().take(last + 1) {
@@ -276,7 +325,8 @@ impl History {
         let Some(numbered) = ring.slots.pop_front() else { return };
         ring.lost_to = numbered.offset;
         self.live -= 1;
-        self.bytes -= weight(&numbered);
+        let bytes = if ring.kept { &mut self.kept_bytes } else { &mut self.bytes };
+        *bytes -= weight(&numbered);
         for cursor in self.cursors.values_mut() {
             cursor.lose(&ring.name, &numbered);
         }
@@ -295,14 +345,21 @@ impl History {
             match self.aged.pop_front().or_else(|| self.order.pop_front()) {
                 Some(place) if self.live_ring(place).is_some() => self.discard(place.ring),
                 Some(_) => {}
-                None if self.names.is_empty() => break,
+                None if self.names.len() == self.kept_topics => break,
                 None => self.forget_topics(),
             }
         }
-        if self.order.len() + self.aged.len() > 2 * self.live + 1024 {
-            let mut all = [std::mem::take(&mut self.aged), std::mem::take(&mut self.order)];
+        while self.kept_bytes > self.kept_limit {
+            match self.held.pop_front() {
+                Some(place) if self.live_ring(place).is_some() => self.discard(place.ring),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        if self.order.len() + self.aged.len() + self.held.len() > 2 * self.live + 1024 {
+            let mut all = [&mut self.aged, &mut self.order, &mut self.held].map(std::mem::take);
             all.iter_mut().for_each(|places| places.retain(|place| self.live_ring(*place).is_some()));
-            [self.aged, self.order] = all;
+            [self.aged, self.order, self.held] = all;
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
-use super::{History, Numbered, Place, Ring};
+use super::{History, Numbered, Place, Ring, bit};
 use crate::hub::cursor::{Cursor, CursorId, Select};
 use crate::hub::member::Filter;
+use crate::types::event::Audience;
+use crate::types::topic::is_reserved;
 
 /// Places in the order that were looked at in one pull, at most.
 const LOOK: usize = 8192;
@@ -26,22 +28,28 @@ impl History {
             let floors = self.floor.iter().enumerate().filter(|(audience, _)| hears(1 << audience));
             floors.map(|(_, floor)| *floor).fold(begun, u64::max)
         };
-        let behind_kept = |kept: bool| since >= floor(if kept { 0 } else { self.begun });
+        // Topics with bounds of their own are never forgotten.
+        let behind_kept = |kept: bool| kept || since >= floor(self.begun);
         since <= head
             && select.filters.iter().all(|filter| match filter.exact() {
                 Some(name) => match self.names.get(name).and_then(|id| self.rings.get(*id as usize)?.as_ref()) {
                     Some(ring) => since >= ring.lost_to || !hears(ring.audiences),
-                    None => behind_kept(self.kept.iter().any(|(pattern, _)| pattern.matches(name))),
+                    None => behind_kept(!is_reserved(name) && self.kept.iter().any(|(kept, _)| kept.matches(name))),
                 },
                 None => {
                     let selected = |ring: &&Ring| hears(ring.audiences) && filter.selects(&ring.name);
-                    behind_kept(self.keeps_all_of(filter))
+                    behind_kept(self.keeps_all_of(filter, hears(bit(Audience::Facts))))
                         && self.rings.iter().flatten().filter(selected).all(|ring| since >= ring.lost_to)
                 }
             })
     }
 
-    fn keeps_all_of(&self, filter: &Filter) -> bool {
+    /// Facts, whose names begin with a reserved level, are never kept.
+    fn keeps_all_of(&self, filter: &Filter, hears_facts: bool) -> bool {
+        let text = filter.as_str();
+        if hears_facts && (text.starts_with('*') || is_reserved(text)) {
+            return false;
+        }
         match filter {
             Filter::Pattern(pattern) => self.kept.iter().any(|(kept, _)| kept.covers(pattern)),
             Filter::Exact(_) => false,
@@ -128,8 +136,14 @@ impl History {
         let mut wanted: Vec<Option<bool>> = vec![None; self.rings.len()];
         let mut looked = 0;
         let from = |places: &VecDeque<Place>| places.partition_point(|place| place.offset <= after);
-        let (aged, order) = (from(&self.aged), from(&self.order));
-        for place in self.aged.range(aged..).chain(self.order.range(order..)) {
+        let mut usual = self.aged.range(from(&self.aged)..).chain(self.order.range(from(&self.order)..)).peekable();
+        let mut held = self.held.range(from(&self.held)..).peekable();
+        let places = std::iter::from_fn(|| match (usual.peek(), held.peek()) {
+            (Some(one), Some(other)) if other.offset < one.offset => held.next(),
+            (Some(_), _) => usual.next(),
+            (None, _) => held.next(),
+        });
+        for place in places {
             let Some(Some(ring)) = self.rings.get(place.ring as usize) else { continue };
             let wanted = &mut wanted[place.ring as usize];
             if *wanted.get_or_insert_with(|| select.selects(&ring.name))
