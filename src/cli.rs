@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{AuthMode, Backend, Flags};
 use crate::types::features;
+use crate::types::position::{Position, PositionError};
 use crate::types::topic::Pattern;
 pub use agent::AgentArgs;
 pub use audit::AuditArgs;
@@ -181,9 +182,24 @@ pub struct WatchArgs {
     /// Only topics like these: * is one level, ** at the end all the rest, as in 'gpio.**' [default: everything]
     #[arg(value_name = "PATTERN", value_parser = parse_pattern)]
     pub patterns: Vec<String>,
+    /// Begin behind this EPOCH:OFFSET, as printed with each event, or now; and after a lost connection where it ended
+    ///
+    /// The events missed meanwhile come first, none of them twice. If the daemon does not have them any more, stderr
+    /// says so.
+    ///
+    /// Without this flag the end of the connection is the end of the command.
+    #[arg(long, value_name = "POSITION", value_parser = parse_since)]
+    pub since: Option<Since>,
     /// Stop after this many events [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// `--since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    Now,
+    At(Position),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -289,6 +305,13 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn parse_since(text: &str) -> Result<Since, String> {
+    if text == "now" {
+        return Ok(Since::Now);
+    }
+    text.parse().map(Since::At).map_err(|error: PositionError| format!("{error}, or now"))
+}
+
 fn parse_pattern(text: &str) -> Result<String, String> {
     Pattern::new(text).map(|pattern| pattern.as_str().to_owned())
 }
@@ -299,6 +322,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::types::position::Epoch;
 
     fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once(&"pinwire").chain(words))
@@ -412,7 +436,14 @@ mod tests {
         let Some(Command::Watch(watch)) = parse(&words).expect("parses").command else {
             panic!("not watch");
         };
-        assert_eq!(watch.patterns, ["gpio.**", "system.**"]);
+        assert_eq!((watch.patterns, watch.since), (vec!["gpio.**".to_owned(), "system.**".to_owned()], None));
+        let since = |text: &str| match parse(&["watch", "--since", text]) {
+            Ok(Cli { command: Some(Command::Watch(watch)), .. }) => watch.since,
+            _ => None,
+        };
+        let position = Position { epoch: Epoch(0xc0ffee), offset: 42 };
+        assert_eq!(since("0000000000c0ffee:42"), Some(Since::At(position)));
+        assert_eq!((since("now"), since("42")), (Some(Since::Now), None));
         assert_eq!((watch.count, watch.client.timeout), (Some(3), Duration::from_millis(500)));
 
         for data in ["-", "-5", "open"] {

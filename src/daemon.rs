@@ -239,6 +239,7 @@ impl Daemon {
             gate: Arc::clone(&gate),
             fleet: Arc::clone(&fleet),
             store: Arc::clone(&store),
+            alerts: Arc::clone(&alerts),
             limits: config.session.clone(),
             picloud: config.picloud.clone(),
         });

@@ -5,18 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub use crate::actions::load::{Load, LoadMeter};
-use crate::actions::{gpio, load};
+use crate::actions::{gpio, load, snapshot};
+use crate::alerts::Alerts;
 use crate::config::ErrorStyle;
 use crate::gpio::Gpio;
 pub use crate::gpio::GpioError;
+use crate::hub::{Hub, Presence};
 use crate::rt::clock;
 use crate::telemetry::Telemetry;
 use crate::types::caller::{Caller, CallerId};
 use crate::types::debug::Victim;
 use crate::types::line::BackendInfo;
 use crate::types::reading::{Frequency, Memory, Platform, Reading, Temperature, Throttle, Uptime};
+use crate::types::rights::{Lacks, Rights, Verb};
+use crate::types::snapshot::Snapshot;
 use crate::types::topic::Pattern;
+use crate::types::wants::Wants;
 use crate::wire::endrpi::{self, Call, Data, Known, Request};
+use crate::wire::presence::Present;
 
 /// The HTTP status of what became of a request to the lines.
 pub fn status(error: &GpioError) -> u16 {
@@ -28,6 +34,31 @@ pub fn status(error: &GpioError) -> u16 {
         refused if refused.is_refusal() => 400,
         _ => 500,
     }
+}
+
+/// Who is connected. Addresses of others are for administrators, as `/info` is.
+///
+/// # Errors
+/// The scope that is missing.
+pub fn presence(hub: &Hub, rights: Option<&Rights>) -> Result<Vec<Presence>, Lacks> {
+    rights.map_or(Ok(()), |rights| rights.verb(Verb::Admin))?;
+    Ok(hub.presence())
+}
+
+/// The same, as the wire writes it.
+pub fn present(presence: &[Presence]) -> Vec<Present<'_>> {
+    fn client(p: &Presence) -> Present<'_> {
+        Present {
+            name: &p.name,
+            address: p.peer,
+            since: p.since,
+            dialect: p.dialect,
+            subscriptions: &p.subscriptions,
+            backlog: p.backlog,
+            lagged: p.lagged,
+        }
+    }
+    presence.iter().map(client).collect()
 }
 
 /// Where requests are answered: handles to the workshops, for every session and the REST twin alike.
@@ -44,9 +75,16 @@ pub struct Desk {
 
 /// What a request wants of the session it came in by; everything else is answered here.
 pub enum Aside {
-    Subscribe(Vec<Pattern>),
+    Subscribe(Vec<Pattern>, Wants),
     Unsubscribe(Vec<Pattern>),
     Auth(String),
+    Presence,
+    Snapshot,
+    Publish {
+        topic: String,
+        data: String,
+        ack: bool,
+    },
     /// The session's own thread or the hub's shall panic.
     Panic(Victim),
     /// The hub's thread or the store's shall hang.
@@ -172,7 +210,10 @@ impl Desk {
                 let there = self.gpio.debug_hang(victim.as_str());
                 self.tell(request, out, there.then_some(Data::Text(endrpi::HANG_ASKED)).ok_or("no such thread"));
             }
-            Call::Subscribe(patterns) => return Some(Aside::Subscribe(patterns)),
+            Call::Presence => return Some(Aside::Presence),
+            Call::Snapshot => return Some(Aside::Snapshot),
+            Call::Publish { topic, data, ack } => return Some(Aside::Publish { topic, data, ack }),
+            Call::Subscribe(patterns, wants) => return Some(Aside::Subscribe(patterns, wants)),
             Call::Unsubscribe(patterns) => return Some(Aside::Unsubscribe(patterns)),
             Call::Auth { api_key } => return Some(Aside::Auth(api_key)),
         }
@@ -202,6 +243,14 @@ impl Desk {
             frequency: self.telemetry.frequency()?,
             memory: self.telemetry.memory()?,
         })
+    }
+
+    /// Pins, readings and alerts, as far as the caller may see them, and from where events tell what changes.
+    ///
+    /// # Errors
+    /// The lines cannot be read.
+    pub fn snapshot(&self, hub: &Hub, alerts: &Alerts, caller: &Caller) -> Result<Snapshot, GpioError> {
+        snapshot::take(hub, &self.gpio, &self.telemetry, alerts, caller)
     }
 
     /// How busy the machine is since the meter was last read.

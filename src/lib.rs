@@ -43,7 +43,7 @@
 //! | `hub` | events from threads that must not send | 1 |
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
 //! | `http-fleet-<n>` | requests about the fleet, which may wait for the store | 4 |
-//! | `http-later` | answers that no handler waits for: orders' ends | 1 |
+//! | `http-later` | answers that no handler waits for: orders' ends, a durable event's way to the disk | 1 |
 //! | `http-probe` | tiny_http, whether it is alive | 1, when an answer did not come |
 //! | `http-large` | its visitor, who reads slowly | one per answer beyond 64 KiB, at most 16 |
 //! | `fleet` | an order's end of time, an agent's silence | 1 |

@@ -123,6 +123,10 @@ const CASES: &[Case] = &[
     ("POST", "/sequences", "/sequences", &[WITH_KEY, JSON], r#"{"steps":[{"at":0,"pins":{"22":1}}]}"#, 409),
     ("DELETE", "/sequences/{id}", "/sequences/none", &[], "", 401),
     ("DELETE", "/sequences/{id}", "/sequences/none", &[WITH_KEY], "", 404),
+    ("GET", "/snapshot", "/snapshot", &[], "", 401),
+    ("GET", "/snapshot", "/snapshot", &[WITH_KEY], "", 200),
+    ("GET", "/presence", "/presence", &[], "", 401),
+    ("GET", "/presence", "/presence", &[WITH_KEY], "", 200),
     ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"door","data":"open"}"#, 201),
     ("POST", "/publish", "/publish?clientName=test", &[WITH_KEY], r#"{"Event":"door","data":null}"#, 201),
     ("POST", "/publish", "/publish", &[WITH_KEY, NAMED], r#"{"event":"","data":"open"}"#, 400),
@@ -146,6 +150,7 @@ const READINGS: [&str; 7] = [
 /// Simulated pins neither fail nor go away, so nobody can see these.
 const UNSEEN: &[(&str, &str, &[u16])] = &[
     ("GET", "/pins", &[500, 503]),
+    ("GET", "/snapshot", &[500, 503]),
     ("GET", "/pins/{id}", &[500, 503]),
     ("PUT", "/pins/{id}", &[500, 503]),
     ("GET", "/lines", &[500, 503]),
@@ -195,6 +200,7 @@ fn every_documented_operation_answers_with_every_status_and_body_it_is_documente
     for (method, documented, path, body) in [
         ("GET", "/pins/{id}", "/pins/GPIO17", ""),
         ("GET", "/lines/{id}", "/lines/GPIO17", ""),
+        ("GET", "/presence", "/presence", ""),
         ("POST", "/publish", "/publish", r#"{"event":"door"}"#),
     ] {
         see(method, documented, &pi.http(method, path, &narrow, body), 403);

@@ -2,4 +2,5 @@
 
 pub mod gpio;
 pub mod load;
+pub mod snapshot;
 pub mod topics;

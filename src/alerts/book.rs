@@ -292,6 +292,13 @@ impl Book {
         }
     }
 
+    /// The alerts that are not resolved, the newest first.
+    pub fn open(&self) -> Vec<Alert> {
+        let mut open: Vec<Alert> = self.servers.values().flat_map(Watched::open_alerts).cloned().collect();
+        open.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        open
+    }
+
     /// The alerts that are newer here than in the store, and the servers whose alerts there are none any more.
     pub fn unwritten(&self) -> (Vec<KeptAlert>, Vec<String>) {
         (self.unwritten.values().cloned().collect(), self.gone.clone())

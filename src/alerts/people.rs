@@ -60,6 +60,11 @@ impl Alerts {
         Ok(found.into_iter().skip(wanted.skip).take(wanted.limit).collect())
     }
 
+    /// Those that are not resolved, the newest first; asks no disk.
+    pub fn open(&self) -> Vec<Alert> {
+        self.book().open()
+    }
+
     /// # Errors
     /// The store's.
     pub fn find(&self, alert_id: &str) -> Result<Option<Alert>, StoreError> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tungstenite::WebSocket;
 use tungstenite::client::IntoClientRequest;
-use tungstenite::http::HeaderValue;
+use tungstenite::http::{HeaderValue, StatusCode};
 
-use super::ClientError;
+use super::{ClientError, Ended};
 use crate::cli::ClientArgs;
 pub use crate::conn::client::Stream;
 use crate::conn::client::{Dial, DialError, TlsFault, Trust};
@@ -47,23 +47,35 @@ impl Link {
     /// # Errors
     /// No daemon there, or it refuses.
     pub fn websocket(&self, path: &str) -> Result<WebSocket<Stream>, ClientError> {
+        self.open(path).map_err(|ended| ended.error)
+    }
+
+    /// The same for who may try again.
+    pub fn open(&self, path: &str) -> Result<WebSocket<Stream>, Ended> {
+        let never = |error: ClientError| Ended { error, may_return: false };
+        let later = |error: ClientError| Ended { error, may_return: true };
         let scheme = if self.dial.is_secure() { "wss" } else { "ws" };
         let url = format!("{scheme}://{}{path}", self.dial.peer());
-        let mut request = url.into_client_request().map_err(lost)?;
+        let mut request = url.into_client_request().map_err(lost).map_err(never)?;
         if let Some(key) = &self.key {
-            let value = HeaderValue::from_str(key).map_err(|_| ClientError::new("the API key is not visible ASCII"))?;
+            let value = HeaderValue::from_str(key);
+            let value = value.map_err(|_| never(ClientError::new("the API key is not visible ASCII")))?;
             request.headers_mut().insert("X-API-Key", value);
         }
-        let stream = self.dial.connect()?;
+        let stream = self.dial.connect().map_err(|error| later(error.into()))?;
         match tungstenite::client::client_with_config(request, stream, None) {
             Ok((socket, _)) => Ok(socket),
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
                 let body = response.body().as_deref().unwrap_or_default();
                 let text = String::from_utf8_lossy(body);
-                Err(ClientError(format!("the daemon refused the connection: {} {}", response.status(), text.trim())))
+                let text = format!("the daemon refused the connection: {} {}", response.status(), text.trim());
+                // Of what the client did wrong nothing changes by itself; 429 and 503 pass.
+                let may_return =
+                    response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS;
+                Err(Ended { error: ClientError(text), may_return })
             }
-            Err(tungstenite::HandshakeError::Failure(error)) => Err(lost(error)),
-            Err(tungstenite::HandshakeError::Interrupted(_)) => Err(self.io(&io::ErrorKind::TimedOut.into())),
+            Err(tungstenite::HandshakeError::Failure(error)) => Err(later(lost(error))),
+            Err(tungstenite::HandshakeError::Interrupted(_)) => Err(later(self.io(&io::ErrorKind::TimedOut.into()))),
         }
     }
 

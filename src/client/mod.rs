@@ -5,19 +5,20 @@ mod doctor;
 #[cfg_attr(not(feature = "hub"), path = "nothing_kept.rs")]
 pub mod kept;
 mod link;
+mod watch;
 
 pub use doctor::doctor;
+pub use watch::watch;
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tungstenite::{Message, WebSocket};
 
-use crate::cli::{CallArgs, PublishArgs, WatchArgs};
+use crate::cli::{CallArgs, PublishArgs};
 use crate::config::{Auth, Config};
-use crate::conn::Tls;
+use crate::conn::{CLOSE_POLICY, Tls};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::types::line::BackendInfo;
 use link::{Link, Stream};
@@ -32,9 +33,6 @@ impl ClientError {
         ClientError(text.into())
     }
 }
-
-/// A daemon pings at least every 25 s by default; silence for longer means that it is gone.
-const WATCH_SILENCE: Duration = Duration::from_secs(90);
 
 /// Sends one action and prints its answer.
 ///
@@ -51,37 +49,6 @@ pub fn call(args: &CallArgs) -> Result<(), ClientError> {
     let success = serde_json::from_str::<Value>(&answer).is_ok_and(|answer| answer["success"] == true);
     let _ = socket.close(None);
     if success { Ok(()) } else { Err(ClientError::new("")) }
-}
-
-/// Prints events, one JSON object per line.
-///
-/// # Errors
-/// No daemon, a refused pattern, or the end of the connection.
-pub fn watch(args: &WatchArgs) -> Result<(), ClientError> {
-    let link = Link::new(&args.client)?;
-    let mut socket = link.websocket("/")?;
-    let patterns: Vec<&str> = args.patterns.iter().map(String::as_str).collect();
-    let topics = if patterns.is_empty() { vec!["**"] } else { patterns };
-    request(&mut socket, "SUBSCRIBE", Some(&serde_json::json!({ "topics": topics }).to_string()))?;
-    let mut left = args.count;
-    let mut subscribed = false;
-    while left != Some(0) {
-        let text = next_text(&mut socket)?;
-        let message: Value = serde_json::from_str(&text).map_err(|error| ClientError(format!("not JSON: {error}")))?;
-        if message["action"] == "EVENT" {
-            // The first event may come before the answer: the subscription is in force before it is confirmed.
-            print_line(&message["data"].to_string())?;
-            left = left.map(|n| n - 1);
-        } else if message["success"] != true {
-            return Err(ClientError(format!("the daemon refused the subscription: {}", message["error"])));
-        } else if !subscribed {
-            subscribed = true;
-            eprintln!("watching {}", topics.join(" "));
-            link.set_read_timeout(&socket, WATCH_SILENCE)?;
-        }
-    }
-    let _ = socket.close(None);
-    Ok(())
 }
 
 /// Publishes one event over HTTP, whose answer says that the daemon has it.
@@ -152,20 +119,34 @@ fn request(socket: &mut WebSocket<Stream>, action: &str, params: Option<&str>) -
 
 /// The next text message; pings are answered on the way.
 fn next_text(socket: &mut WebSocket<Stream>) -> Result<String, ClientError> {
+    next(socket).map_err(|ended| ended.error)
+}
+
+/// A connection that is over, and whether it is worth while to try again.
+struct Ended {
+    error: ClientError,
+    may_return: bool,
+}
+
+fn next(socket: &mut WebSocket<Stream>) -> Result<String, Ended> {
     loop {
-        match socket.read().map_err(link::lost)? {
+        let message = socket.read().map_err(|error| Ended { error: link::lost(error), may_return: true })?;
+        let (text, may_return) = match message {
             Message::Text(text) => return Ok(text.to_string()),
             Message::Close(Some(frame)) if frame.reason.starts_with("Invalid API Key") => {
-                return Err(ClientError::new(
-                    "the daemon wants an API key, or another one: give --api-key-file FILE or PINWIRE_API_KEY",
-                ));
+                let text = "the daemon wants an API key, or another one: give --api-key-file FILE or PINWIRE_API_KEY";
+                (text.to_owned(), false)
             }
             Message::Close(Some(frame)) => {
-                return Err(ClientError(format!("the daemon closed the connection: {} {}", frame.code, frame.reason)));
+                let code = u16::from(frame.code);
+                let text = format!("the daemon closed the connection: {} {}", frame.code, frame.reason);
+                // From 4500 on a daemon says that it is of no use.
+                (text, code < 4500 && code != CLOSE_POLICY)
             }
-            Message::Close(None) => return Err(ClientError::new("the daemon closed the connection")),
-            _ => {}
-        }
+            Message::Close(None) => ("the daemon closed the connection".to_owned(), true),
+            _ => continue,
+        };
+        return Err(Ended { error: ClientError(text), may_return });
     }
 }
 

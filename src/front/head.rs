@@ -1,6 +1,8 @@
 //! The request head, read once and strictly, and where it leads.
 
 use crate::auth::{self, Shown};
+use crate::types::wants::Wants;
+use crate::wire::wants;
 
 /// Headers a request may have.
 const MAX_HEADERS: usize = 64;
@@ -26,6 +28,10 @@ pub struct Head {
     pub user_agent: Option<String>,
     /// Every `types=` of the query, for `/ws`.
     pub types: Vec<String>,
+    /// `since=`, `last=` and `positions=` of the query, for `/ws`.
+    pub since: Option<String>,
+    pub last: Option<String>,
+    pub positions: Option<String>,
     pub body: Body,
     pub expects_continue: bool,
     /// Whether the visitor wants to go on with the connection after the answer (RFC 9112 §9.3).
@@ -137,6 +143,20 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
     Ok(Some(head))
 }
 
+impl Head {
+    /// What `/ws` is asked for beside the types.
+    ///
+    /// # Errors
+    /// Names the parameter and what it may be.
+    pub fn wants(&self) -> Result<Wants, String> {
+        Ok(Wants {
+            since: self.since.as_deref().map(wants::since_text).transpose()?,
+            last: wants::query_flag("last", self.last.as_deref())?,
+            position: wants::query_flag("positions", self.positions.as_deref())?,
+        })
+    }
+}
+
 /// The path, and what of the query the front door uses.
 fn read_target(head: &mut Head, target: &str) -> Result<(), BadHead> {
     // Proxies send the absolute form; the authority in it is not what decides here.
@@ -155,6 +175,13 @@ fn read_target(head: &mut Head, target: &str) -> Result<(), BadHead> {
         if name == "types" {
             head.types.extend(value.split(',').filter(|t| !t.is_empty()).map(str::to_owned));
         }
+        let wish = match &*name {
+            "since" => &mut head.since,
+            "last" => &mut head.last,
+            "positions" => &mut head.positions,
+            _ => continue,
+        };
+        *wish = Some(value.into_owned());
     }
     Ok(())
 }

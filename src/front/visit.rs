@@ -169,12 +169,13 @@ fn route(door: &Door, conn: &Conn, head: &Head) -> Result<Route, Refusal> {
         "/ws" => {
             let badge = not_wrong()?;
             let types = patterns(&head.types)?;
+            let wants = head.wants().map_err(|error| Refusal::json(400, &error))?;
             // Who has yet to show a key is told then.
             if let Some(rights) = badge.and_then(|badge| gate.rights(badge)) {
                 let allowed = types.iter().try_for_each(|pattern| rights.subscribe(pattern));
                 allowed.map_err(|lacks| Refusal::json(403, &lacks.to_string()))?;
             }
-            (Kind::Events { types }, badge)
+            (Kind::Events { types, wants }, badge)
         }
         "/subscribe" => picloud().map(|(badge, name)| (Kind::Subscribe { name }, Some(badge)))?,
         "/publish" => picloud().map(|(badge, name)| (Kind::Publish { name }, Some(badge)))?,

@@ -39,6 +39,8 @@ impl Private {
             json: false,
             body: request.body.to_vec(),
             rights: None,
+            // The thread that calls this is the visitor's own.
+            may_wait: true,
         };
         let answered = catch_unwind(AssertUnwindSafe(|| picloud::answer(&self.rooms, &asked)));
         let mut reply = answered.unwrap_or_else(|_| {

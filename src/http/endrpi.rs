@@ -51,6 +51,14 @@ fn get<'a>(rooms: &'a Rooms, asked: &'a Asked, path: &str) -> Option<Box<dyn FnO
             Ok(states) => json(200, |out| rest::model(out, Data::Pins(&states))),
             Err(error) => message(dispatch::status(&error), &error.to_string()),
         }),
+        "/snapshot" => Box::new(|| match desk.snapshot(&rooms.hub, &rooms.alerts, &asked.caller()) {
+            Ok(snapshot) => json(200, |out| rest::model(out, Data::Snapshot(&snapshot))),
+            Err(error) => message(dispatch::status(&error), &error.to_string()),
+        }),
+        "/presence" => Box::new(|| match dispatch::presence(&rooms.hub, asked.rights.as_deref()) {
+            Ok(presence) => json(200, |out| rest::model(out, Data::Presence(&dispatch::present(&presence)))),
+            Err(lacks) => message(403, &lacks.to_string()),
+        }),
         "/docs" => Box::new(|| Reply::file("text/html; charset=utf-8", crate::web::DOCS)),
         "/openapi.json" => Box::new(|| Reply::file("application/json", &String::from_utf8_lossy(&openapi::document()))),
         "/asyncapi.yaml" => Box::new(|| Reply::file("text/yaml; charset=utf-8", &asyncapi::document())),

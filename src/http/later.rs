@@ -1,9 +1,6 @@
 //! Answers that no handler gives itself: those of whoever has them later, and those that are large. Handlers are few, and
 //! neither an agent that takes its time nor a visitor that reads slowly may hold one.
 
-// Only a hub has answers that come later.
-#![cfg_attr(not(feature = "hub"), allow(dead_code))]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +10,6 @@ use tiny_http::Request;
 
 use super::Reply;
 use crate::rt::worker::{self, Worker};
-use crate::types::features;
-
 /// Bodies up to this size fit into the private connection's buffers, so that nobody waits in writing them.
 const LARGE_BYTES: usize = 64 * 1024;
 
@@ -41,9 +36,8 @@ impl Later {
     /// No thread to be had.
     pub fn start() -> std::io::Result<Arc<Later>> {
         let (jobs, to_do) = unbounded::<Job>();
-        let start = || Worker::spawn("http-later", move || to_do.iter().for_each(run));
-        let worker = features::HUB.built_in.then(start).transpose()?;
-        Ok(Arc::new(Later { jobs: Mutex::new(Some(jobs)), worker: Mutex::new(worker), large: Arc::default() }))
+        let worker = Worker::spawn("http-later", move || to_do.iter().for_each(run))?;
+        Ok(Arc::new(Later { jobs: Mutex::new(Some(jobs)), worker: Mutex::new(Some(worker)), large: Arc::default() }))
     }
 
     /// Gives what is still to be given, within `limit`.

@@ -4,6 +4,7 @@
 //! door has checked. A table from the private connection's port to the visitor's address tells handlers who
 //! asks; a connection that is not in it (another local user found the port) is refused.
 
+mod ack;
 mod at_once;
 #[cfg_attr(not(feature = "hub"), path = "no_chatops.rs")]
 mod chatops;
@@ -305,6 +306,8 @@ struct Asked {
     body: Vec<u8>,
     /// What the key that was shown allows; `None`: everything.
     rights: Option<Arc<Rights>>,
+    /// The thread is the visitor's own, and may wait for the answer.
+    may_wait: bool,
 }
 
 impl Asked {
@@ -395,6 +398,7 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         json: is_of(request, "application/json"),
         body: Vec::new(),
         rights: None,
+        may_wait: false,
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);

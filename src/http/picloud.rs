@@ -2,7 +2,7 @@
 
 use tiny_http::Method;
 
-use super::{Asked, Reply, Rooms};
+use super::{Asked, Reply, Rooms, ack};
 use crate::actions::topics::{self, Refused};
 use crate::auth;
 use crate::types::rights::Rights;
@@ -44,9 +44,23 @@ fn publish(rooms: &Rooms, asked: &Asked, rights: Option<&Rights>) -> Reply {
     if message.event.is_empty() {
         return bad("'event' is missing or empty");
     }
-    match topics::publish(&rooms.hub, rights, message.into_body()) {
-        Ok(()) => Reply::new(201, "text/plain; charset=utf-8", Vec::new()),
+    let wanted = match message.wants_ack() {
+        Ok(wanted) => wanted || asks_for_ack(&asked.query),
+        Err(reason) => return bad(&reason),
+    };
+    let published = match wanted {
+        true => ack::publish(rooms, rights, message.into_body(), asked.may_wait),
+        false => topics::publish(&rooms.hub, rights, message.into_body())
+            .map(|()| Reply::new(201, "text/plain; charset=utf-8", Vec::new())),
+    };
+    match published {
+        Ok(reply) => reply,
         Err(Refused::Lacks(lacks)) => Reply::text(403, &format!("Forbidden: {lacks}\n")),
         Err(refused) => bad(&refused.to_string()),
     }
+}
+
+/// `?ack=1`, or `true`.
+fn asks_for_ack(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "ack" && matches!(&*value, "1" | "true"))
 }

@@ -43,6 +43,9 @@ const MOST_HELD_BYTES: usize = 4 * 1024 * 1024;
 /// Events that are kept in one go.
 const MOST_TOGETHER: usize = 256;
 
+/// What the disk has begun with gets so much longer before its publishers are told that its end is not known.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// From one try to reserve numbers to the next.
 const RESERVE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -65,6 +68,8 @@ pub struct Durable {
     topics: HashSet<Box<str>>,
     keeper: Keeper,
     wake: Wake,
+    /// When that looks for who has waited for too long.
+    looks_at: Option<Instant>,
     waiting: VecDeque<Held>,
     bytes: usize,
     at_store: Option<AtStore>,
@@ -91,6 +96,8 @@ struct AtStore {
     doublings: u32,
     outcome: Arc<Mutex<Option<Result<(), NotKept>>>>,
     give_up: Box<dyn Fn() -> bool + Send>,
+    /// It is not to be tried any longer.
+    unwanted: bool,
     /// Its publishers know that its end is not known.
     told: bool,
     /// It is on the disk under other numbers and could not be moved; when to try again.
@@ -104,6 +111,7 @@ impl Durable {
             topics,
             keeper,
             wake,
+            looks_at: None,
             waiting: VecDeque::new(),
             bytes: 0,
             at_store: None,
@@ -122,10 +130,16 @@ impl Durable {
         self.waiting.is_empty() && self.at_store.is_none()
     }
 
-    /// When somebody has waited for too long.
-    pub fn due(&self) -> Option<Instant> {
+    /// When somebody will have waited for too long; the hub's thread asks, and looks then.
+    pub fn look_at(&mut self) -> Option<Instant> {
+        self.looks_at = self.due();
+        self.looks_at
+    }
+
+    fn due(&self) -> Option<Instant> {
         let oldest = self.waiting.front().map(|held| held.since);
-        let at_store = self.at_store.as_ref().filter(|at| !at.told).map(|at| at.since);
+        let at_store = self.at_store.as_ref().filter(|at| !at.told);
+        let at_store = at_store.map(|at| if at.unwanted { at.since + GRACE } else { at.since });
         let again = self.at_store.as_ref().and_then(|at| at.again);
         oldest.into_iter().chain(at_store).map(|since| since + KEEP_LIMIT).chain(again).min()
     }
@@ -194,7 +208,8 @@ impl Durable {
         if held.is_empty() {
             self.reserve.1 = Some(now + RESERVE_INTERVAL);
         }
-        self.give(held, next, 0, None, now);
+        let since = held.first().map_or(now, |held| held.since);
+        self.give(held, next, 0, None, since);
     }
 
     fn give(&mut self, held: Vec<Held>, next: u64, doublings: u32, before: Option<Range<u64>>, since: Instant) {
@@ -212,8 +227,22 @@ impl Durable {
         });
         let give_up = (self.keeper)(batch.clone(), told);
         let told = held.iter().all(|held| held.ack.is_none()) && doublings > 0;
-        let (overtaken, again) = (false, None);
-        self.at_store = Some(AtStore { batch, held, since, overtaken, doublings, outcome, give_up, told, again });
+        self.at_store = Some(AtStore {
+            batch,
+            held,
+            since,
+            overtaken: false,
+            doublings,
+            outcome,
+            give_up,
+            unwanted: false,
+            told,
+            again: None,
+        });
+        // Whoever has the lock may be a session, which sees to its own limits only.
+        if self.looks_at.is_none() {
+            (self.wake)();
+        }
     }
 
     /// Moves a batch once more that could not be moved.
@@ -239,9 +268,15 @@ impl Durable {
         }
         let Some(at) = self.at_store.as_mut().filter(|at| !at.told && at.since + KEEP_LIMIT <= now) else { return };
         // A batch that is to be moved is on the disk already.
-        if at.batch.instead_of.is_none() && (at.give_up)() {
-            let mut outcome = at.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.get_or_insert(Err(late()));
+        if at.batch.instead_of.is_none() && !at.unwanted {
+            at.unwanted = true;
+            if (at.give_up)() {
+                let mut outcome = at.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                outcome.get_or_insert(Err(late()));
+            }
+            return;
+        }
+        if at.unwanted && at.since + KEEP_LIMIT + GRACE > now {
             return;
         }
         at.told = true;

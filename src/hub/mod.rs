@@ -360,7 +360,7 @@ impl Hub {
     fn run(&self, nudged: &Receiver<()>) {
         let mut stop_by = None;
         loop {
-            let due = self.hand.with(|core| core.durable.as_ref().and_then(Durable::due));
+            let due = self.hand.with(|core| core.durable.as_mut().and_then(Durable::look_at));
             let due = due.into_iter().chain(stop_by).min();
             let woken = match due.map(|due| due.saturating_duration_since(clock::now())) {
                 Some(limit) => nudged.recv_timeout(limit),
@@ -393,32 +393,4 @@ impl Hub {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rt::clock;
-    use crate::types::event::Body;
-
-    #[test]
-    fn a_full_inbox_refuses_and_counts_only_what_nobody_else_accounts_for() {
-        let encode = Encode { event: |_, _, _, _| {}, lagged: |_, _, _| {} };
-        let settings = Settings { history: config::History::default(), slow_events: Slow::Drop };
-        let hub = Hub::start(encode, &settings).expect("a thread");
-        let event = || {
-            let body = Body::Log { level: log::Level::Warn, target: "x".into(), message: "x".into() };
-            Event { at: clock::wall(), body }
-        };
-        // With the lock held here nothing leaves the inbox.
-        let core = hub.hand.lock();
-        for _ in 0..INBOX {
-            assert!(hub.offer(event()));
-        }
-        assert!(!hub.offer(event()));
-        assert_eq!(hub.dropped.load(Ordering::Relaxed), 0);
-        assert!(!hub.post(event()));
-        assert_eq!(hub.dropped.load(Ordering::Relaxed), 1);
-        drop(core);
-        hub.drain();
-        assert!(hub.offer(event()));
-        hub.stop(Duration::from_secs(20));
-    }
-}
+mod tests;

@@ -171,11 +171,13 @@ impl Table {
 
     /// Takes a subscriber out; who it was.
     pub fn leave(&mut self, id: MemberId) -> Option<Presence> {
+        let left = self.member(id).map(|(ready, entry)| presence(ready, entry))?;
         self.unsubscribe_all(id);
         let slot = self.ids.remove(&id)?;
-        let (ready, entry) = (self.ready[slot as usize].take()?, self.entries[slot as usize].take()?);
+        self.ready[slot as usize] = None;
+        self.entries[slot as usize] = None;
         self.free.push(slot);
-        Some(presence(&ready, &entry))
+        Some(left)
     }
 
     /// From now on its events carry their position.
@@ -255,6 +257,12 @@ impl Table {
             .iter()
             .zip(&self.entries)
             .filter_map(|(ready, entry)| Some(presence(ready.as_ref()?, entry.as_ref()?)))
+    }
+
+    /// Whether nobody has left anything behind.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.exact.is_empty() && self.trie.is_empty() && self.subscriptions == 0
     }
 
     fn entry(&mut self, id: MemberId) -> Option<(u32, &mut Entry)> {

@@ -129,6 +129,12 @@ impl Trie {
         }
     }
 
+    /// Whether no pattern has left anything behind.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.iter().all(Node::is_empty)
+    }
+
     fn level(&mut self, at: u32, level: &str) -> u32 {
         if let Some(next) = self.nodes[at as usize].levels.get(level) {
             return *next;

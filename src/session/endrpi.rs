@@ -1,21 +1,28 @@
 //! Endrpi on `/`: requests answered in order, and the passive messages Endrpi only announces.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
 
 use super::{Conversation, End, Host, Line};
+use crate::actions::topics;
 use crate::auth::{Badge, Refused};
 use crate::conn::{CLOSE_POLICY, Conn};
-use crate::dispatch::Aside;
-use crate::hub::{Filter, Member, MemberId};
+use crate::dispatch::{self, Aside};
+use crate::hub::{Acked, Filter, Member, MemberId, Wish};
 use crate::rt::clock;
 use crate::types::caller::Caller;
 use crate::types::debug::Victim;
-use crate::types::event::Dialect;
+use crate::types::event::{Body, Dialect};
 use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
-use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, Request, failure};
+use crate::types::wants::{Resumed, Wants};
+use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, PUBLISHED, Request, failure};
 use crate::wire::frame;
+
+/// How long a publisher may wait for its acknowledgement; the hub gives up before.
+const ACK_LIMIT: Duration = Duration::from_secs(30);
 
 /// Patterns one client may be subscribed to.
 const MAX_PATTERNS: usize = 100;
@@ -47,6 +54,19 @@ impl Endrpi {
 
     fn aside(&mut self, request: &Request, line: &mut Line, aside: Aside) -> Result<(), End> {
         let answer: Result<&str, String> = match aside {
+            Aside::Subscribe(patterns, wants) if wants.any() => return self.resume(request, line, patterns, wants),
+            Aside::Presence => {
+                self.presence(request, line);
+                return Ok(());
+            }
+            Aside::Snapshot => {
+                self.snapshot(request, line);
+                return Ok(());
+            }
+            Aside::Publish { topic, data, ack } => {
+                self.publish(request, line, topic, data, ack);
+                return Ok(());
+            }
             Aside::Auth(key) => {
                 let badge = match self.host.gate.knows(self.conn.peer().ip(), &key) {
                     Ok(badge) => badge,
@@ -60,7 +80,7 @@ impl Endrpi {
                 }
                 Ok("Authenticated")
             }
-            Aside::Subscribe(patterns) => self.subscribe(patterns).map(|()| "Subscribed"),
+            Aside::Subscribe(patterns, _) => self.subscribe(patterns).map(|()| "Subscribed"),
             Aside::Unsubscribe(patterns) => {
                 self.unsubscribe(patterns);
                 Ok("Unsubscribed")
@@ -79,11 +99,72 @@ impl Endrpi {
             }
             Aside::Panic(_) => panic!("a debug action asked for this"),
         };
-        let desk = &self.host.desk;
-        frame::text_with(&mut line.replies, |out| {
-            desk.tell(request, out, answer.as_ref().map(|text| Data::Text(text)));
-        });
+        self.tell(request, line, answer.as_ref().map(|text| Data::Text(text)));
         Ok(())
+    }
+
+    fn tell<E: std::fmt::Display>(&self, request: &Request, line: &mut Line, answer: Result<Data, E>) {
+        frame::text_with(&mut line.replies, |out| self.host.desk.tell(request, out, answer));
+    }
+
+    /// Subscribes with an answer that says from where, and with what was missed behind it.
+    fn resume(&mut self, request: &Request, line: &mut Line, patterns: Vec<Pattern>, wants: Wants) -> Result<(), End> {
+        let resumed = self.fresh(&patterns).and_then(|fresh| {
+            let member = self.member();
+            // Those it has already begin again with what follows `since`.
+            let filters = patterns.into_iter().map(Filter::Pattern).collect();
+            let wish = Wish { since: wants.since, last: wants.last };
+            let resumed = self.host.hub.resume(member, filters, wish).map_err(|error| error.to_string())?;
+            self.patterns.extend(fresh);
+            Ok(resumed)
+        });
+        match resumed {
+            Ok((answer, replay)) => {
+                let resumed = Resumed { position: answer.position, recovered: answer.recovered, missed: answer.missed };
+                self.tell::<String>(request, line, Ok(Data::Subscribed(&resumed)));
+                line.replay(replay)
+            }
+            Err(error) => {
+                self.tell(request, line, Err(error));
+                Ok(())
+            }
+        }
+    }
+
+    fn publish(&self, request: &Request, line: &mut Line, topic: String, data: String, ack: bool) {
+        let body = Body::Published { event: topic.into(), data: data.into(), action: None, created_at: None };
+        let rights = self.caller.rights.as_deref();
+        if !ack {
+            let published = topics::publish(&self.host.hub, rights, body);
+            return self.tell(request, line, published.map(|()| Data::Text(PUBLISHED)));
+        }
+        let (done, told) = bounded(1);
+        let ack = Box::new(move |acked| drop(done.try_send(acked)));
+        if let Err(refused) = topics::publish_acked(&self.host.hub, rights, body, ack) {
+            return self.tell(request, line, Err(refused));
+        }
+        // What was answered before goes out first: this answer may have to wait for a disk, and the next ones for it.
+        let _ = line.settle();
+        match told.recv_timeout(ACK_LIMIT) {
+            Ok(Ok(Acked { position, durable })) => {
+                let status = if durable { "durable" } else { "accepted" };
+                self.tell::<String>(request, line, Ok(Data::Published(status, position)));
+            }
+            Ok(Err(why)) => self.tell(request, line, Err(why)),
+            Err(_) => self.tell(request, line, Err("the disk did not take it in time: it may be kept, or not")),
+        }
+    }
+
+    fn presence(&self, request: &Request, line: &mut Line) {
+        let presence = dispatch::presence(&self.host.hub, self.caller.rights.as_deref());
+        let present = presence.as_ref().map(|presence| dispatch::present(presence));
+        self.tell(request, line, present.as_ref().map(|present| Data::Presence(present)));
+    }
+
+    fn snapshot(&self, request: &Request, line: &mut Line) {
+        let host = &self.host;
+        let snapshot = host.desk.snapshot(&host.hub, &host.alerts, &self.caller);
+        self.tell(request, line, snapshot.as_ref().map(Data::Snapshot));
     }
 
     /// The visitor is in with another key: what that does not allow ends.
@@ -97,20 +178,36 @@ impl Endrpi {
     }
 
     fn subscribe(&mut self, patterns: Vec<Pattern>) -> Result<(), String> {
-        if let Some(rights) = &self.caller.rights {
-            patterns.iter().try_for_each(|pattern| rights.subscribe(pattern)).map_err(|lacks| lacks.to_string())?;
-        }
-        let fresh: Vec<_> = patterns.into_iter().filter(|p| !self.patterns.contains(p)).collect();
-        if self.patterns.len() + fresh.len() > MAX_PATTERNS {
-            return Err(format!("Too many topics: at most {MAX_PATTERNS} per connection"));
-        }
-        let hub = &self.host.hub;
-        let member = *self.member.get_or_insert_with(|| hub.join(Member::new(&self.conn, Dialect::Endrpi)));
+        let fresh = self.fresh(&patterns)?;
+        let member = self.member();
         for pattern in fresh {
-            hub.subscribe(member, Filter::Pattern(pattern.clone())).map_err(|error| error.to_string())?;
+            let subscribed = self.host.hub.subscribe(member, Filter::Pattern(pattern.clone()));
+            subscribed.map_err(|error| error.to_string())?;
             self.patterns.push(pattern);
         }
         Ok(())
+    }
+
+    /// Those of the patterns that are new, if all of them are allowed.
+    fn fresh(&self, patterns: &[Pattern]) -> Result<Vec<Pattern>, String> {
+        if let Some(rights) = &self.caller.rights {
+            patterns.iter().try_for_each(|pattern| rights.subscribe(pattern)).map_err(|lacks| lacks.to_string())?;
+        }
+        let mut fresh: Vec<Pattern> = Vec::new();
+        for pattern in patterns {
+            if !self.patterns.contains(pattern) && !fresh.contains(pattern) {
+                fresh.push(pattern.clone());
+            }
+        }
+        if self.patterns.len() + fresh.len() > MAX_PATTERNS {
+            return Err(format!("Too many topics: at most {MAX_PATTERNS} per connection"));
+        }
+        Ok(fresh)
+    }
+
+    fn member(&mut self) -> MemberId {
+        let hub = &self.host.hub;
+        *self.member.get_or_insert_with(|| hub.join(Member::new(&self.conn, Dialect::Endrpi)))
     }
 
     fn unsubscribe(&mut self, patterns: Vec<Pattern>) {

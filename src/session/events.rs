@@ -12,11 +12,12 @@ use super::{Conversation, End, Host, Line};
 use crate::auth::Refused;
 use crate::conn::{CLOSE_POLICY, Conn};
 use crate::dispatch::LoadMeter;
-use crate::hub::{Filter, Member, MemberId, TooMany};
+use crate::hub::{Filter, Member, MemberId, TooMany, Wish};
 use crate::rt::clock;
 use crate::types::event::Dialect;
 use crate::types::rights::{Lacks, Rights};
 use crate::types::topic::Pattern;
+use crate::types::wants::{Resumed, Wants};
 use crate::wire::{events, frame};
 
 /// How often `system_metrics` is pushed to those who subscribed to `system`.
@@ -27,6 +28,9 @@ const METRICS: &str = "system.metrics";
 
 /// What a newcomer is told at once, if it wants it at all.
 const STATUS: &str = "node.status.changed";
+
+const NO_HISTORY: &str = "Invalid subscribe message: 'system' is measured for each client and has no history: \
+     leave out 'since', 'last' and 'position'";
 
 /// Patterns one client may have named.
 const MAX_PATTERNS: usize = 100;
@@ -39,6 +43,8 @@ pub struct Events {
     auth_by: Option<Instant>,
     /// What `?types=` named; empty is everything.
     types: Vec<Pattern>,
+    /// What else the query asks for.
+    wants: Wants,
     /// What dotted `subscribe`s named; while there are any, they are all the client gets.
     named: Vec<Pattern>,
     /// The second membership, for the code's pushes, once somebody asked.
@@ -49,13 +55,14 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn new(host: &Arc<Host>, conn: &Arc<Conn>, authorised: bool, types: Vec<Pattern>) -> Events {
+    pub fn new(host: &Arc<Host>, conn: &Arc<Conn>, authorised: bool, types: Vec<Pattern>, wants: Wants) -> Events {
         Events {
             host: Arc::clone(host),
             conn: Arc::clone(conn),
             member: None,
             auth_by: (!authorised).then(|| clock::now() + host.limits.auth_deadline),
             types,
+            wants,
             named: Vec::new(),
             code: None,
             metrics: None,
@@ -64,18 +71,44 @@ impl Events {
     }
 
     /// Welcomes the client and subscribes it, in one step: whoever has seen the `pong` misses nothing after it.
-    fn join(&mut self, line: &Line) -> Result<(), End> {
+    fn join(&mut self, line: &mut Line) -> Result<(), End> {
         self.rights.clone_from(&line.rights);
         for pattern in &self.types {
             self.may_hear(pattern).map_err(|lacks| End::close(CLOSE_POLICY, lacks.to_string()))?;
         }
         let mut greeting = Vec::new();
         frame::text_with(&mut greeting, |out| events::pong(out, None, clock::wall()));
-        let patterns = self.documented();
+        let mut patterns = self.documented();
+        if self.wants.any() {
+            let filters: Vec<Pattern> = std::mem::take(&mut patterns);
+            let id = self.host.hub.join(Member { greeting, ..Member::new(&self.conn, Dialect::Events) });
+            self.member = Some(id);
+            let topic = filters.iter().map(Pattern::as_str).collect::<Vec<_>>().join(",");
+            return self.resume(line, id, filters, self.wants, &topic, None);
+        }
         let replay_status = patterns.iter().any(|pattern| pattern.matches(STATUS));
         let member = Member { greeting, replay_status, patterns, ..Member::new(&self.conn, Dialect::Events) };
         self.member = Some(self.host.hub.join_subscribed(member).map_err(too_many)?);
         Ok(())
+    }
+
+    /// Subscribes with an answer that says from where, and with what was missed behind it.
+    fn resume(
+        &self,
+        line: &mut Line,
+        id: MemberId,
+        patterns: Vec<Pattern>,
+        wants: Wants,
+        topic: &str,
+        request_id: Option<&str>,
+    ) -> Result<(), End> {
+        let filters = patterns.into_iter().map(Filter::Pattern).collect();
+        let wish = Wish { since: wants.since, last: wants.last };
+        let (answer, replay) = self.host.hub.resume(id, filters, wish).map_err(too_many)?;
+        let resumed = Resumed { position: answer.position, recovered: answer.recovered, missed: answer.missed };
+        let now = clock::wall();
+        frame::text_with(&mut line.replies, |out| events::subscribed(out, topic, &resumed, request_id, now));
+        line.replay(replay)
     }
 
     fn may_hear(&self, pattern: &Pattern) -> Result<(), Lacks> {
@@ -92,13 +125,14 @@ impl Events {
         }
     }
 
-    /// Changes what dotted subscriptions name, and tells the hub only the difference that makes.
-    fn rename(&mut self, change: impl FnOnce(&mut Vec<Pattern>)) -> Result<(), End> {
+    /// Changes what dotted subscriptions name, and tells the hub only the difference that makes. `later` is not
+    /// subscribed to here.
+    fn rename(&mut self, change: impl FnOnce(&mut Vec<Pattern>), later: Option<&Pattern>) -> Result<(), End> {
         let before = self.documented();
         change(&mut self.named);
         let after = self.documented();
         let Some(id) = self.member else { return Ok(()) };
-        for pattern in after.iter().filter(|p| !before.contains(p)) {
+        for pattern in after.iter().filter(|p| !before.contains(p) && later != Some(p)) {
             self.host.hub.subscribe(id, Filter::Pattern(pattern.clone())).map_err(too_many)?;
         }
         for pattern in before.into_iter().filter(|p| !after.contains(p)) {
@@ -107,31 +141,42 @@ impl Events {
         Ok(())
     }
 
-    fn subscribe(&mut self, line: &mut Line, topic: &str) -> Result<(), End> {
+    fn subscribe(&mut self, line: &mut Line, topic: &str, wants: Wants, request_id: Option<&str>) -> Result<(), End> {
         let wanted =
             if topic == "system" { Pattern::new(METRICS).ok() } else { code_topic(topic).or_else(|| dotted(topic)) };
-        if let Some(Err(lacks)) = wanted.as_ref().map(|pattern| self.may_hear(pattern)) {
-            frame::text_with(&mut line.replies, |out| events::error(out, &lacks.to_string(), clock::wall()));
+        let refused = match &wanted {
+            Some(pattern) => self.may_hear(pattern).err().map(|lacks| lacks.to_string()),
+            None => wants.any().then(|| no_topic(topic)),
+        };
+        let refused = refused.or_else(|| (topic == "system" && wants.any()).then(|| NO_HISTORY.to_owned()));
+        if let Some(refused) = refused {
+            frame::text_with(&mut line.replies, |out| events::error(out, &refused, clock::wall()));
             return Ok(());
         }
         if topic == "system" {
             let metrics = || (clock::now() + METRICS_INTERVAL, LoadMeter::start(&self.host.desk.telemetry));
             self.metrics = Some(self.metrics.take().unwrap_or_else(metrics));
         } else if let Some(pattern) = code_topic(topic) {
-            let id = match self.code {
-                Some(id) => id,
-                None => *self.code.insert(self.host.hub.join(Member::new(&self.conn, Dialect::Code))),
-            };
+            let hub = &self.host.hub;
+            let id = *self.code.get_or_insert_with(|| hub.join(Member::new(&self.conn, Dialect::Code)));
+            if wants.any() {
+                return self.resume(line, id, vec![pattern], wants, topic, request_id);
+            }
             self.host.hub.subscribe(id, Filter::Pattern(pattern)).map_err(too_many)?;
         } else if let Some(pattern) = dotted(topic) {
-            if self.named.len() >= MAX_PATTERNS {
+            let known = self.named.contains(&pattern);
+            if !known && self.named.len() >= MAX_PATTERNS {
                 return Err(End::close(CLOSE_POLICY, "too many subscriptions: at most 100"));
             }
-            self.rename(|named| {
-                if !named.contains(&pattern) {
-                    named.push(pattern);
+            let name = |named: &mut Vec<Pattern>| {
+                if !known {
+                    named.push(pattern.clone());
                 }
-            })?;
+            };
+            self.rename(name, wants.any().then_some(&pattern))?;
+            if let (Some(id), true) = (self.member, wants.any()) {
+                return self.resume(line, id, vec![pattern], wants, topic, request_id);
+            }
         }
         Ok(()) // any other topic is taken without a word, as the code does
     }
@@ -142,7 +187,7 @@ impl Events {
         } else if let (Some(pattern), Some(id)) = (code_topic(topic), self.code) {
             self.host.hub.unsubscribe(id, Filter::Pattern(pattern));
         } else if let Some(pattern) = dotted(topic) {
-            self.rename(|named| named.retain(|p| *p != pattern))?;
+            self.rename(|named| named.retain(|p| *p != pattern), None)?;
         }
         Ok(())
     }
@@ -158,7 +203,7 @@ impl Conversation for Events {
             Ok(ask) => ask,
             Err(_) if self.auth_by.is_some() => return Err(not_authorised()),
             Err(text) => {
-                frame::text_with(&mut line.replies, |out| events::error(out, text, clock::wall()));
+                frame::text_with(&mut line.replies, |out| events::error(out, &text, clock::wall()));
                 return Ok(());
             }
         };
@@ -179,7 +224,9 @@ impl Conversation for Events {
                 let now = clock::wall();
                 frame::text_with(&mut line.replies, |out| events::pong(out, request_id.as_deref(), now));
             }
-            events::Ask::Subscribe { topic } => self.subscribe(line, &topic)?,
+            events::Ask::Subscribe { topic, wants, request_id } => {
+                self.subscribe(line, &topic, wants, request_id.as_deref())?;
+            }
             events::Ask::Unsubscribe { topic } => self.unsubscribe(&topic)?,
         }
         Ok(())
@@ -220,6 +267,11 @@ fn not_authorised() -> End {
         CLOSE_POLICY,
         "Invalid API Key: show it in the handshake or send {\"type\":\"auth\",\"api_key\":…} first",
     )
+}
+
+fn no_topic(topic: &str) -> String {
+    let why = Pattern::new(topic).err().unwrap_or_else(|| "no such topic".to_owned());
+    format!("Invalid subscribe message: 'topic': {why}; name gpio, nodes, clusters, or a pattern such as gpio.**")
 }
 
 /// What one of the code's topics selects of our events.

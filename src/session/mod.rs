@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
+use crate::alerts::Alerts;
 use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
 use crate::conn::{self, Conn, Got, Reader};
@@ -31,6 +32,8 @@ use crate::rt::clock;
 use crate::rt::worker::Stack;
 use crate::store::Store;
 use crate::types::rights::Rights;
+use crate::types::topic::Pattern;
+use crate::types::wants::Wants;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -40,6 +43,7 @@ pub struct Host {
     pub gate: Arc<Gate>,
     pub fleet: Arc<Fleet>,
     pub store: Arc<Store>,
+    pub alerts: Arc<Alerts>,
     pub limits: config::Session,
     pub picloud: config::Picloud,
 }
@@ -47,7 +51,7 @@ pub struct Host {
 /// Which conversation a visitor came for.
 pub enum Kind {
     Endrpi,
-    Events { types: Vec<crate::types::topic::Pattern> },
+    Events { types: Vec<Pattern>, wants: Wants },
     Subscribe { name: String },
     Publish { name: String },
     Info,
@@ -150,7 +154,7 @@ fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversatio
     let authorised = visit.badge.is_some();
     match visit.kind {
         Kind::Endrpi => Box::new(endrpi::Endrpi::new(host, conn, authorised)),
-        Kind::Events { types } => Box::new(events::Events::new(host, conn, authorised, types)),
+        Kind::Events { types, wants } => Box::new(events::Events::new(host, conn, authorised, types, wants)),
         Kind::Subscribe { name } => Box::new(picloud::Subscribe::new(host, conn, name)),
         Kind::Publish { name } => Box::new(picloud::Publish::new(host, conn, name)),
         Kind::Info => Box::new(picloud::Info::new(host)),
@@ -291,7 +295,6 @@ impl Line {
     }
 
     /// Sends what was answered, then what the client has missed, and makes its subscription live.
-    #[expect(dead_code, reason = "the dialects' forms come next")]
     fn replay(&mut self, mut replay: Replay) -> Result<(), End> {
         let gone = |_| End::gone("connection lost");
         loop {

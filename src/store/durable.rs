@@ -51,11 +51,17 @@ pub struct Handed(Arc<AtomicU8>);
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
 const GIVEN_UP: u8 = 2;
+/// Begun, and not to be begun again.
+const UNWANTED: u8 = 3;
 
 impl Handed {
-    /// Whether it is certain that it will not be kept any more.
+    /// Whether it is certain that it will not be kept any more. Else it is not tried again, and its end is told.
     pub fn give_up(&self) -> bool {
-        self.0.compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let turn = |from, to| self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        turn(WAITING, GIVEN_UP) || {
+            turn(BEGUN, UNWANTED);
+            false
+        }
     }
 }
 
@@ -196,9 +202,13 @@ impl Job for Keep {
                 return Attempt::Kept(Box::new(move || told.into_iter().for_each(|told| told(Ok(())))));
             }
             Err(StoreError::Busy) => {
-                // Another process has the database.
-                self.state.0.store(WAITING, Ordering::Release);
-                return Attempt::Again;
+                if self.state.0.compare_exchange(BEGUN, WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                    return Attempt::Again;
+                }
+                if let Some(told) = self.told.take() {
+                    told(Err(NotKept::Busy("another process has the database".into())));
+                }
+                return Attempt::Over;
             }
             Err(error) => error,
         };

@@ -16,5 +16,7 @@ pub mod plain;
 pub mod position;
 pub mod reading;
 pub mod rights;
+pub mod snapshot;
 pub mod token;
 pub mod topic;
+pub mod wants;

@@ -14,9 +14,12 @@ use serde_json::value::RawValue;
 
 use super::chatops::write::list;
 use super::picloud::string;
-use super::time;
+use super::wants::Asked;
+use super::{time, wants};
 use crate::types::event::{Body, Edges, Event, LineChange, NodeStatus};
 use crate::types::line::{Level, Pin};
+use crate::types::position::Lagged;
+use crate::types::wants::{Resumed, Wants};
 
 /// Ids in the code dialect are numbers. This device is node 1 of its own table of nodes.
 const NODE_NUMBER: u32 = 1;
@@ -142,10 +145,9 @@ pub fn data_with(out: &mut Vec<u8>, event: &Event, string: fn(&mut Vec<u8>, &str
         Body::Device { event, .. } => out.extend_from_slice(event.data.as_bytes()),
         Body::Page { .. } => out.extend_from_slice(b"{}"),
         Body::Published { data, .. } => string(out, data),
-        Body::Presence { name, address, .. } => {
-            out.extend_from_slice(b"{\"name\":");
-            string(out, name);
-            let _ = write!(out, ",\"address\":\"{address}\"}}");
+        Body::Presence { name, address, dialect, since, .. } => {
+            super::presence::who(out, name, *address, *dialect, *since, string);
+            out.push(b'}');
         }
     }
 }
@@ -216,7 +218,7 @@ pub fn push(out: &mut Vec<u8>, event: &Event) {
         }
         // No topic of the code dialect selects these.
         _ => {
-            out.extend_from_slice(b"{}");
+            let _ = write!(out, "{{\"type\":\"\",\"timestamp\":\"{stamp}\"}}");
         }
     }
 }
@@ -250,6 +252,31 @@ pub fn error(out: &mut Vec<u8>, message: &str, now: SystemTime) {
     out.extend_from_slice(b"\",\"data\":{}}");
 }
 
+/// Appends what a subscription is answered that asks for more than its topic. The empty `data` as in [`pong`].
+pub fn subscribed(out: &mut Vec<u8>, topic: &str, resumed: &Resumed, request_id: Option<&str>, now: SystemTime) {
+    out.extend_from_slice(b"{\"type\":\"subscribed\",\"payload\":{\"topic\":");
+    string(out, topic);
+    out.push(b',');
+    wants::resumed(out, resumed);
+    out.extend_from_slice(b"},\"timestamp\":\"");
+    time::write_nanos(out, now);
+    out.extend_from_slice(b"\",\"data\":{}");
+    if let Some(id) = request_id {
+        out.extend_from_slice(b",\"request_id\":");
+        string(out, id);
+    }
+    out.push(b'}');
+}
+
+/// Appends which events were dropped for a client, in the documented envelope.
+pub fn lagged(out: &mut Vec<u8>, lagged: &Lagged, now: SystemTime) {
+    out.extend_from_slice(b"{\"type\":\"lagged\",\"timestamp\":\"");
+    time::write_millis(out, now);
+    out.extend_from_slice(b"\",\"data\":{");
+    wants::lagged(out, lagged);
+    out.extend_from_slice(b"}}");
+}
+
 /// Appends a `system_metrics` push: percentages, and the number of threads where Go would count goroutines.
 pub fn system_metrics(out: &mut Vec<u8>, cpu_percent: f64, memory_percent: f64, threads: u32, now: SystemTime) {
     let mut stamp = Vec::new();
@@ -266,7 +293,7 @@ pub fn system_metrics(out: &mut Vec<u8>, cpu_percent: f64, memory_percent: f64, 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask<'a> {
     Ping { request_id: Option<Cow<'a, str>> },
-    Subscribe { topic: String },
+    Subscribe { topic: String, wants: Wants, request_id: Option<Cow<'a, str>> },
     Unsubscribe { topic: String },
     Auth { key: String },
 }
@@ -274,8 +301,8 @@ pub enum Ask<'a> {
 /// Reads a frame.
 ///
 /// # Errors
-/// The message of the error frame, in the words of Pi-Controller's code.
-pub fn parse(text: &[u8]) -> Result<Ask<'_>, &'static str> {
+/// The message of the error frame: in the words of Pi-Controller's code, except for what it does not have.
+pub fn parse(text: &[u8]) -> Result<Ask<'_>, Cow<'static, str>> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(rename = "type", borrow, default)]
@@ -292,29 +319,40 @@ pub fn parse(text: &[u8]) -> Result<Ask<'_>, &'static str> {
         api_key: Option<Cow<'a, str>>,
     }
     #[derive(Deserialize)]
-    struct Topic {
+    struct Topic<'a> {
         #[serde(default)]
         topic: String,
+        #[serde(borrow, default)]
+        since: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        last: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        position: Option<&'a RawValue>,
     }
     let message: Envelope = serde_json::from_slice(text).map_err(|_| "Invalid message format")?;
     // A derived struct also reads arrays; the protocol knows objects only.
     let object = |text: &[u8]| text.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
     if !object(text) || message.timestamp.is_some_and(|stamp| !time::is_rfc3339(&stamp)) {
-        return Err("Invalid message format");
+        return Err("Invalid message format".into());
     }
     let topic = |wrong: &'static str| {
         let payload = message.payload.map(|raw| raw.get()).filter(|raw| object(raw.as_bytes())).ok_or(wrong)?;
-        serde_json::from_str::<Topic>(payload).map(|payload| payload.topic).map_err(|_| wrong)
+        serde_json::from_str::<Topic>(payload).map_err(|_| wrong)
     };
     match &*message.kind {
         "ping" => Ok(Ask::Ping { request_id: message.request_id }),
-        "subscribe" => Ok(Ask::Subscribe { topic: topic("Invalid subscribe message")? }),
-        "unsubscribe" => Ok(Ask::Unsubscribe { topic: topic("Invalid unsubscribe message")? }),
+        "subscribe" => {
+            let Topic { topic, since, last, position } = topic("Invalid subscribe message")?;
+            let wants = Asked { since, last, position }.read();
+            let wants = wants.map_err(|error| format!("Invalid subscribe message: {error}"))?;
+            Ok(Ask::Subscribe { topic, wants, request_id: message.request_id })
+        }
+        "unsubscribe" => Ok(Ask::Unsubscribe { topic: topic("Invalid unsubscribe message")?.topic }),
         "auth" => match message.api_key.or(message.token) {
             Some(key) => Ok(Ask::Auth { key: key.into_owned() }),
-            None => Err("Invalid auth message: give 'api_key' or 'token'"),
+            None => Err("Invalid auth message: give 'api_key' or 'token'".into()),
         },
-        _ => Err("Unknown message type"),
+        _ => Err("Unknown message type".into()),
     }
 }
 

@@ -12,39 +12,42 @@ pub mod frame;
 pub mod journal;
 pub mod openapi;
 pub mod picloud;
+pub mod presence;
 pub mod time;
+pub mod wants;
 
-use std::io::Write;
-
+use crate::rt::clock;
 use crate::types::event::{Dialect, Event};
 use crate::types::line::{Bias, Direction};
 use crate::types::position::{Lagged, Position};
 
 /// Appends an event as a whole WebSocket frame in one dialect; with its position for who has asked for positions.
-pub fn encode(dialect: Dialect, event: &Event, _position: Option<Position>, out: &mut Vec<u8>) {
-    frame::text_with(out, |out| match dialect {
-        Dialect::Picloud => picloud::event(out, event),
-        Dialect::Events => events::event(out, event),
-        Dialect::Code => events::push(out, event),
-        Dialect::Endrpi => endrpi::event(out, event),
-        Dialect::Page => chatops::browser::news(out, event),
+pub fn encode(dialect: Dialect, event: &Event, position: Option<Position>, out: &mut Vec<u8>) {
+    frame::text_with(out, |out| {
+        match dialect {
+            Dialect::Picloud => picloud::event(out, event),
+            Dialect::Events => events::event(out, event),
+            Dialect::Code => events::push(out, event),
+            Dialect::Endrpi => endrpi::event(out, event),
+            Dialect::Page => chatops::browser::news(out, event),
+        }
+        // Each form is an object with members, and the position's two come behind them.
+        if let Some(position) = position
+            && out.pop_if(|last| *last == b'}').is_some()
+        {
+            out.push(b',');
+            wants::position(out, position);
+            out.push(b'}');
+        }
     });
 }
 
-/// Appends what a client is told for which events were dropped.
+/// Appends the frame that tells a client which events were dropped for it.
 pub fn lagged(dialect: Dialect, lagged: &Lagged, out: &mut Vec<u8>) {
-    let Lagged { epoch, count, first, last } = lagged;
-    frame::text_with(out, |out| {
-        let _ = match dialect {
-            Dialect::Endrpi => write!(
-                out,
-                "{{\"action\":\"LAGGED\",\"success\":true,\"data\":{{\"count\":{count},\"first\":{first},\"last\":{last},\"epoch\":\"{epoch}\"}},\"error\":null}}"
-            ),
-            _ => write!(
-                out,
-                "{{\"type\":\"lagged\",\"data\":{{\"count\":{count},\"first\":{first},\"last\":{last},\"epoch\":\"{epoch}\"}}}}"
-            ),
-        };
+    frame::text_with(out, |out| match dialect {
+        Dialect::Endrpi => endrpi::lagged(out, lagged),
+        Dialect::Picloud => picloud::lagged(out, lagged),
+        Dialect::Events | Dialect::Code | Dialect::Page => events::lagged(out, lagged, clock::wall()),
     });
 }
 

@@ -4,21 +4,42 @@
 //! repeated member the last one counts.
 
 use std::borrow::Cow;
+use std::io::Write;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::presence::{self, Present};
 use super::time;
-use crate::types::event::Body;
-use crate::types::event::Event;
+use super::wants::{self, Asked};
+use crate::types::event::{Body, Dialect, Event};
+use crate::types::position::{Lagged, Position};
+use crate::types::wants::{Resumed, Wants};
 
 /// What a client asks on `/subscribe`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask<'a> {
-    Subscribe(Cow<'a, str>),
-    Unsubscribe(Cow<'a, str>),
+    /// `pattern`: the name is a pattern; PiCloud's names are exact.
+    Subscribe {
+        event: Cow<'a, str>,
+        pattern: bool,
+        wants: Wants,
+        /// An answer is wanted even if nothing else is.
+        ack: bool,
+    },
+    Unsubscribe {
+        event: Cow<'a, str>,
+        pattern: bool,
+    },
     UnsubscribeAll,
+    /// What PiCloud does not know is wrong: told in a frame, and nothing else happens.
+    Wrong {
+        event: Cow<'a, str>,
+        why: String,
+    },
     /// Any other action, `publish` among them: ignored without a word, as PiCloud does.
     Ignored,
 }
@@ -30,16 +51,26 @@ pub enum Ask<'a> {
 pub fn parse_ask(text: &[u8]) -> Result<Ask<'_>, String> {
     let message = parse(text)?;
     let event = message.event.unwrap_or_default();
+    let options = || {
+        let pattern = wants::flag("pattern", message.pattern)?;
+        Ok((pattern, message.asked.read()?, wants::flag("ack", message.ack)?))
+    };
     Ok(match message.action.as_deref() {
-        Some("subscribe") => Ask::Subscribe(event),
-        Some("unsubscribe") => Ask::Unsubscribe(event),
+        Some("subscribe") => match options() {
+            Ok((pattern, wants, ack)) => Ask::Subscribe { event, pattern, wants, ack },
+            Err(why) => Ask::Wrong { event, why },
+        },
+        Some("unsubscribe") => match wants::flag("pattern", message.pattern) {
+            Ok(pattern) => Ask::Unsubscribe { event, pattern },
+            Err(why) => Ask::Wrong { event, why },
+        },
         Some("unsubscribe:all") => Ask::UnsubscribeAll,
         _ => Ask::Ignored,
     })
 }
 
 /// A message to publish, as the client wrote it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Publish<'a> {
     pub event: Cow<'a, str>,
     pub data: Cow<'a, str>,
@@ -47,9 +78,21 @@ pub struct Publish<'a> {
     pub action: Option<Cow<'a, str>>,
     /// The client's own time, already known to be RFC 3339.
     pub created_at: Option<Cow<'a, str>>,
+    /// As it was sent; see [`Publish::wants_ack`].
+    ack: Option<&'a RawValue>,
+    /// The client's own mark, to be sent back with the answer; any JSON value.
+    pub id: Option<&'a RawValue>,
 }
 
 impl Publish<'_> {
+    /// Whether the client wants to be told what became of it.
+    ///
+    /// # Errors
+    /// `ack` is neither true nor false.
+    pub fn wants_ack(&self) -> Result<bool, String> {
+        wants::flag("ack", self.ack)
+    }
+
     /// As the hub carries it.
     pub fn into_body(self) -> Body {
         Body::Published {
@@ -72,6 +115,8 @@ pub fn parse_publish(text: &[u8]) -> Result<Publish<'_>, String> {
         data: message.data.unwrap_or_default(),
         action: message.action.filter(|action| !action.is_empty()),
         created_at: message.created_at,
+        ack: message.ack,
+        id: message.id,
     })
 }
 
@@ -108,24 +153,58 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
 }
 
 /// Appends an error frame: PiCloud has none, but a refused publish must not look like a success.
-pub fn error(out: &mut Vec<u8>, event: &str, message: &str) {
+/// `id` is what its sender gave it, as JSON.
+pub fn error(out: &mut Vec<u8>, event: &str, message: &str, id: Option<&str>) {
     out.extend_from_slice(b"{\"action\":\"error\",\"event\":");
     string(out, event);
     out.extend_from_slice(b",\"error\":");
     string(out, message);
+    end_with(out, id);
+}
+
+/// Appends the answer to a subscription that asks for one.
+pub fn subscribed(out: &mut Vec<u8>, event: &str, resumed: &Resumed) {
+    out.extend_from_slice(b"{\"action\":\"subscribed\",\"event\":");
+    string(out, event);
+    out.push(b',');
+    wants::resumed(out, resumed);
     out.push(b'}');
 }
 
-/// One client in `/info`.
-pub struct Client<'a> {
-    pub name: &'a str,
-    pub address: String,
-    pub connected_at: SystemTime,
-    pub events: &'a [String],
+/// Appends the answer to a publish that asks for one. `status` is `accepted` or `durable`.
+pub fn ack(out: &mut Vec<u8>, event: &str, status: &str, position: Position, id: Option<&str>) {
+    out.extend_from_slice(b"{\"action\":\"ack\",\"event\":");
+    string(out, event);
+    let _ = write!(out, ",\"status\":\"{status}\",");
+    wants::position(out, position);
+    end_with(out, id);
 }
 
-/// Appends the `/info` message: `subscriptions` sorted by name, clients in order of their coming.
-pub fn info(out: &mut Vec<u8>, clients: &[Client], now: SystemTime) {
+fn end_with(out: &mut Vec<u8>, id: Option<&str>) {
+    if let Some(id) = id {
+        out.extend_from_slice(b",\"id\":");
+        out.extend_from_slice(id.as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// Appends the same answer over HTTP.
+pub fn published(out: &mut Vec<u8>, status: &str, position: Position) {
+    let _ = write!(out, "{{\"status\":\"{status}\",");
+    wants::position(out, position);
+    out.push(b'}');
+}
+
+/// Appends which events were dropped for a client.
+pub fn lagged(out: &mut Vec<u8>, lagged: &Lagged) {
+    out.extend_from_slice(b"{\"action\":\"lagged\",");
+    wants::lagged(out, lagged);
+    out.push(b'}');
+}
+
+/// Appends the `/info` message: `subscriptions` sorted by name, clients in order of their coming. These are PiCloud's, in
+/// its form; `clients` are all, with what PiCloud does not tell.
+pub fn info(out: &mut Vec<u8>, clients: &[Present], now: SystemTime) {
     #[derive(Serialize)]
     struct Info<'a> {
         subscriptions: Vec<Subscription<'a>>,
@@ -140,7 +219,7 @@ pub fn info(out: &mut Vec<u8>, clients: &[Client], now: SystemTime) {
     #[derive(Serialize, Clone)]
     struct Connection<'a> {
         client_name: &'a str,
-        ip_address: &'a str,
+        ip_address: SocketAddr,
         connected_at: String,
     }
     let stamp = |at| {
@@ -149,14 +228,12 @@ pub fn info(out: &mut Vec<u8>, clients: &[Client], now: SystemTime) {
         String::from_utf8(text).unwrap_or_default()
     };
     let mut subscriptions: std::collections::BTreeMap<&str, Vec<Connection>> = Default::default();
-    let mut all_connections = Vec::with_capacity(clients.len());
-    for client in clients {
-        let connection = Connection {
-            client_name: client.name,
-            ip_address: &client.address,
-            connected_at: stamp(client.connected_at),
-        };
-        for name in client.events {
+    let mut all_connections = Vec::new();
+    let own = || clients.iter().filter(|client| client.dialect == Dialect::Picloud);
+    for client in own() {
+        let connection =
+            Connection { client_name: client.name, ip_address: client.address, connected_at: stamp(client.since) };
+        for name in client.subscriptions {
             subscriptions.entry(name).or_default().push(connection.clone());
         }
         all_connections.push(connection);
@@ -164,7 +241,11 @@ pub fn info(out: &mut Vec<u8>, clients: &[Client], now: SystemTime) {
     let subscriptions =
         subscriptions.into_iter().map(|(name, connections)| Subscription { name, connections }).collect();
     // Serialising these types into a Vec cannot fail.
-    let _ = serde_json::to_writer(out, &Info { subscriptions, all_connections, created_at: stamp(now) });
+    let _ = serde_json::to_writer(&mut *out, &Info { subscriptions, all_connections, created_at: stamp(now) });
+    out.pop();
+    out.extend_from_slice(b",\"clients\":");
+    presence::clients(out, clients, string);
+    out.push(b'}');
 }
 
 /// Appends a JSON string.
@@ -179,6 +260,11 @@ struct Message<'a> {
     event: Option<Cow<'a, str>>,
     data: Option<Cow<'a, str>>,
     created_at: Option<Cow<'a, str>>,
+    // PiCloud knows none of these. They are looked at where they mean something.
+    asked: Asked<'a>,
+    pattern: Option<&'a RawValue>,
+    ack: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
 }
 
 fn parse(text: &[u8]) -> Result<Message<'_>, String> {
@@ -190,6 +276,21 @@ fn parse(text: &[u8]) -> Result<Message<'_>, String> {
         if error.is_data() { reason.to_owned() } else { format!("not JSON: {reason}") }
     })?;
     Ok(message.unwrap_or_default())
+}
+
+impl<'a> Message<'a> {
+    /// Where a member goes that PiCloud does not have.
+    fn option(&mut self, key: &str) -> Option<&mut Option<&'a RawValue>> {
+        Some(match key {
+            "since" => &mut self.asked.since,
+            "last" => &mut self.asked.last,
+            "position" => &mut self.asked.position,
+            "pattern" => &mut self.pattern,
+            "ack" => &mut self.ack,
+            "id" => &mut self.id,
+            _ => return None,
+        })
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
@@ -217,6 +318,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
                         if message.created_at.as_deref().is_some_and(|text| !time::is_rfc3339(text)) {
                             return Err(serde::de::Error::custom("'created_at' must be an RFC 3339 timestamp"));
                         }
+                    } else if let Some(option) = message.option(&key) {
+                        *option = Some(map.next_value()?);
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
@@ -264,102 +367,4 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::line::{Level, Pin};
-
-    fn asked(text: &str) -> Ask<'_> {
-        parse_ask(text.as_bytes()).expect(text)
-    }
-
-    #[test]
-    fn asks_are_read_as_picloud_reads_them() {
-        assert_eq!(asked(r#"{"action":"subscribe","event":"door"}"#), Ask::Subscribe("door".into()));
-        assert_eq!(asked(r#"{"Action":"subscribe","EVENT":"d\u00e9"}"#), Ask::Subscribe("dé".into()));
-        assert_eq!(asked(r#"{"action":"unsubscribe","event":""}"#), Ask::Unsubscribe("".into()));
-        assert_eq!(asked(r#"{"action":"unsubscribe:all"}"#), Ask::UnsubscribeAll);
-        assert_eq!(asked(r#"{"action":"publish","event":"x","data":"y"}"#), Ask::Ignored);
-        assert_eq!(asked("{}"), Ask::Ignored);
-        assert_eq!(asked("null"), Ask::Ignored);
-        assert_eq!(asked(r#"{"action":"subscribe","event":"a","more":[1,{"x":2}]}"#), Ask::Subscribe("a".into()));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        for (text, part) in [
-            ("", "EOF"),
-            ("[]", "expected a JSON object"),
-            ("17", "expected a JSON object"),
-            (r#"{"action":1}"#, "'action' must be a string"),
-            (r#"{"event":{}}"#, "'event' must be a string"),
-            (r#"{"event":"x","data":1}"#, "'data' must be a string"),
-            (r#"{"event":"x","created_at":"now"}"#, "'created_at' must be an RFC 3339 timestamp"),
-        ] {
-            let error = parse_publish(text.as_bytes()).expect_err(text);
-            assert!(error.contains(part), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_publish_keeps_what_the_client_wrote() {
-        let publish = parse_publish(
-            br#"{"event":"door","data":"open","action":"ring","created_at":"2026-03-02T08:15:30+01:00"} tail"#,
-        );
-        let publish = publish.expect("valid");
-        assert_eq!((&*publish.event, &*publish.data), ("door", "open"));
-        assert_eq!(publish.action.as_deref(), Some("ring"));
-        assert_eq!(publish.created_at.as_deref(), Some("2026-03-02T08:15:30+01:00"));
-        assert_eq!(parse_publish(br#"{"event":"door"}"#).expect("valid").data, "");
-    }
-
-    #[test]
-    fn messages_have_picloud_s_members_in_order() {
-        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(1);
-        let published = |action: Option<&str>, created_at: Option<&str>| {
-            let body = Body::Published {
-                event: "do\"or".into(),
-                data: "é".into(),
-                action: action.map(Into::into),
-                created_at: created_at.map(Into::into),
-            };
-            let mut out = Vec::new();
-            event(&mut out, &Event { at, body });
-            String::from_utf8(out).expect("UTF-8")
-        };
-        assert_eq!(
-            published(None, None),
-            r#"{"action":"publish","event":"do\"or","data":"é","created_at":"1970-01-01T00:00:00.000000001Z"}"#
-        );
-        assert_eq!(
-            published(Some("ring"), Some("2026-03-02T08:15:30Z")),
-            r#"{"action":"ring","event":"do\"or","data":"é","created_at":"2026-03-02T08:15:30Z"}"#
-        );
-        let pin = Pin::new(17).expect("a pin");
-        let body = Body::GpioState { resource: "led".into(), pin, level: Level::High, pwm_duty: None, edges: None };
-        let mut out = Vec::new();
-        event(&mut out, &Event { at, body });
-        assert_eq!(
-            String::from_utf8(out).expect("UTF-8"),
-            r#"{"action":"publish","event":"gpio.state.changed","data":"{\"resource\":\"led\",\"pin\":17,\"state\":\"high\"}","created_at":"1970-01-01T00:00:00.000000001Z"}"#
-        );
-    }
-
-    #[test]
-    fn info_lists_events_with_their_clients() {
-        let events = ["door".to_owned(), "alarm".to_owned()];
-        let at = SystemTime::UNIX_EPOCH;
-        let clients = [
-            Client { name: "panel", address: "10.0.0.7:5132".into(), connected_at: at, events: &events },
-            Client { name: "idle", address: "10.0.0.8:1".into(), connected_at: at, events: &[] },
-        ];
-        let mut out = Vec::new();
-        info(&mut out, &clients, at);
-        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
-        assert_eq!(value["subscriptions"][0]["name"], "alarm");
-        assert_eq!(value["subscriptions"][1]["connections"][0]["client_name"], "panel");
-        assert_eq!(value["all_connections"][1]["ip_address"], "10.0.0.8:1");
-        out.clear();
-        info(&mut out, &[], at);
-        assert!(out.starts_with(br#"{"subscriptions":[],"all_connections":[],"created_at":"#));
-    }
-}
+mod tests;

@@ -48,6 +48,9 @@ pub struct Limits {
 /// What a slot costs beside its event, about, with its place in the order.
 const SLOT_BYTES: usize = 40;
 
+/// Events of a topic without history that are kept while a subscription is about to begin.
+const PASSING: usize = 1024;
+
 /// What a topic costs beside its name and events, about.
 const RING_BYTES: usize = 200;
 
@@ -178,7 +181,7 @@ impl History {
     /// Takes in an event, whose offset is larger than all before.
     pub fn push(&mut self, topic: &str, numbered: Numbered, now: Duration) {
         let audience = numbered.event.audience();
-        if self.limits.each.count == 0 && self.kept.is_empty() {
+        if self.limits.each.count == 0 && self.kept.is_empty() && self.cursors.is_empty() {
             self.floor[audience as usize] = numbered.offset;
             return;
         }
@@ -324,6 +327,7 @@ impl History {
         let Some(Some(ring)) = self.rings.get_mut(id as usize) else { return };
         let Some(numbered) = ring.slots.pop_front() else { return };
         ring.lost_to = numbered.offset;
+        ring.aged = false;
         self.live -= 1;
         let bytes = if ring.kept { &mut self.kept_bytes } else { &mut self.bytes };
         *bytes -= weight(&numbered);
@@ -332,10 +336,25 @@ impl History {
         }
     }
 
-    /// Holds a ring to its count.
+    /// Holds a ring to its count. What is not kept at all is while somebody's subscription is about to begin: it is
+    /// brought what came since its answer.
     fn shorten(&mut self, id: u32) {
-        while self.ring_mut(id).is_some_and(|ring| ring.slots.len() > ring.bounds.count) {
+        let least = if self.cursors.is_empty() { 0 } else { PASSING };
+        let most = |ring: &Ring| if ring.bounds.count == 0 { least } else { ring.bounds.count };
+        while self.ring_mut(id).is_some_and(|ring| ring.slots.len() > most(ring)) {
             self.discard(id);
+        }
+    }
+
+    /// Nobody's subscription is about to begin any more.
+    fn settle(&mut self) {
+        if self.limits.each.count > 0 {
+            return;
+        }
+        for id in 0..self.rings.len() as u32 {
+            if self.ring_mut(id).is_some_and(|ring| ring.bounds.count == 0 && !ring.kept) {
+                self.forget(id);
+            }
         }
     }
 

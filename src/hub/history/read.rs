@@ -78,6 +78,9 @@ impl History {
 
     pub fn close(&mut self, id: CursorId) {
         self.cursors.remove(&id);
+        if self.cursors.is_empty() {
+            self.settle();
+        }
     }
 
     pub fn cursor(&mut self, id: CursorId) -> Option<&mut Cursor> {

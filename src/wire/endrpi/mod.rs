@@ -16,7 +16,7 @@ mod write;
 
 pub use configuration::Configuration;
 pub use model::{Data, System};
-pub use reply::{event, failure, success};
+pub use reply::{event, failure, lagged, success};
 pub use request::{ActionName, Call, Known, Refusal, Request, parse};
 
 /// What a successful UPDATE_PIN_CONFIGURATIONS answers as its `data`.
@@ -26,6 +26,9 @@ pub const PINS_UPDATED: &str = "Pin configurations updated";
 pub const LEASE_RELEASED: &str = "Lease released";
 /// What a successful CANCEL_SEQUENCE answers.
 pub const SEQUENCE_CANCELLED: &str = "Sequence cancelled";
+
+/// What PUBLISH answers where nothing more is asked for.
+pub const PUBLISHED: &str = "Published";
 
 /// What DEBUG_PANIC answers where it does not end the session itself.
 pub const PANIC_ASKED: &str = "The thread will panic";

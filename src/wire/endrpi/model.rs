@@ -4,10 +4,17 @@ use super::line;
 use super::write::{float, member, put, string};
 use crate::types::line::{BackendInfo, LineState, Pwm};
 use crate::types::output::{Lease, LineReport, Started};
+use crate::types::position::Position;
 use crate::types::reading::{Frequency, Memory, Platform, Temperature, Throttle, Uptime};
+use crate::types::snapshot::Snapshot;
+use crate::types::wants::Resumed;
+use crate::wire::chatops::rest as chatops;
+use crate::wire::chatops::write::list;
+use crate::wire::presence::{self, Present};
+use crate::wire::{time, wants};
 
 /// What a reply carries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Data<'a> {
     Temperature(&'a Temperature),
     Throttle(&'a Throttle),
@@ -23,6 +30,12 @@ pub enum Data<'a> {
     Lease(&'a Lease),
     Sequence(&'a Started),
     Pwm(&'a Pwm),
+    Presence(&'a [Present<'a>]),
+    Snapshot(&'a Snapshot),
+    /// The answer to a subscription that asks for more than its topics.
+    Subscribed(&'a Resumed),
+    /// `accepted` or `durable`, and where the event is.
+    Published(&'a str, Position),
     Text(&'a str),
 }
 
@@ -69,8 +82,45 @@ pub fn model(out: &mut Vec<u8>, data: Data<'_>) {
         Data::Lease(lease) => line::lease(out, lease),
         Data::Sequence(started) => line::sequence(out, started),
         Data::Pwm(pwm) => line::pwm(out, pwm),
+        Data::Presence(clients) => {
+            member(out, "{\"clients\":", |out| presence::clients(out, clients, string));
+            out.push(b'}');
+        }
+        Data::Snapshot(snapshot) => self::snapshot(out, snapshot),
+        Data::Subscribed(resumed) => {
+            member(out, "{\"message\":\"Subscribed\",", |out| wants::resumed(out, resumed));
+            out.push(b'}');
+        }
+        Data::Published(status, position) => {
+            put(out, format_args!("{{\"message\":\"Published\",\"status\":\"{status}\","));
+            wants::position(out, position);
+            out.push(b'}');
+        }
         Data::Text(text) => string(out, text),
     }
+}
+
+fn snapshot(out: &mut Vec<u8>, snapshot: &Snapshot) {
+    fn reading<'a, T>(out: &mut Vec<u8>, name: &str, reading: Option<&'a T>, data: fn(&'a T) -> Data<'a>) {
+        member(out, name, |out| match reading {
+            Some(reading) => model(out, data(reading)),
+            None => out.extend(b"null"),
+        });
+    }
+    out.push(b'{');
+    wants::position(out, snapshot.position);
+    member(out, ",\"timestamp\":\"", |out| time::write_millis(out, snapshot.at));
+    member(out, "\",\"pins\":", |out| named(out, &snapshot.pins, line::pin));
+    reading(out, ",\"telemetry\":{\"temperature\":", snapshot.temperature.as_ref(), Data::Temperature);
+    reading(out, ",\"throttle\":", snapshot.throttle.as_ref(), Data::Throttle);
+    reading(out, ",\"uptime\":", snapshot.uptime.as_ref(), Data::Uptime);
+    reading(out, ",\"frequency\":", snapshot.frequency.as_ref(), Data::Frequency);
+    reading(out, ",\"memory\":", snapshot.memory.as_ref(), Data::Memory);
+    member(out, "},\"alerts\":", |out| match &snapshot.alerts {
+        Some(alerts) => list(out, alerts, chatops::alert),
+        None => out.extend(b"null"),
+    });
+    out.push(b'}');
 }
 
 fn measurement(out: &mut Vec<u8>, quantity: f64, prefix: &str, unit: &str) {

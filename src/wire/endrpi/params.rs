@@ -10,6 +10,7 @@ use super::request::Call;
 use super::{Configuration, json, text};
 use crate::types::line::{Level, LineSetting, Pin};
 use crate::types::topic::Pattern;
+use crate::wire::wants::{self, Asked};
 
 type Text = Cow<'static, str>;
 type Made = Result<Call, Text>;
@@ -41,9 +42,28 @@ pub fn simulate_input(params: Option<&RawValue>, resolve: Resolve<'_>) -> Made {
     Ok(Call::SimulateInput { pin, level })
 }
 
-/// `{"topics": ["gpio.**", …]}`.
+/// `{"topics": ["gpio.**", …], "since"?, "last"?, "position"?}`.
 pub fn subscribe(params: Option<&RawValue>) -> Made {
-    patterns(object(params)?).map(Call::Subscribe)
+    let params = object(params)?;
+    let patterns = patterns(params)?;
+    let [since, last, position] = json::pick(params, ["since", "last", "position"]).ok_or(text::INVALID_PARAMS)?;
+    let wants = Asked { since, last, position }.read().map_err(|error| format!("{}: {error}", text::INVALID_PARAMS))?;
+    Ok(Call::Subscribe(patterns, wants))
+}
+
+/// `{"topic": "door", "data"?: "open", "ack"?: true}`.
+pub fn publish(params: Option<&RawValue>) -> Made {
+    let params = object(params)?;
+    let [topic] = fields(params, ["topic"])?;
+    let [data, ack] = json::pick(params, ["data", "ack"]).ok_or(text::INVALID_PARAMS)?;
+    let text = |value, name| json::string(value).map(Cow::into_owned).ok_or_else(|| invalid(name));
+    let topic = text(topic, "topic")?;
+    if topic.is_empty() {
+        return Err(format!("{}: it must not be empty", invalid("topic")).into());
+    }
+    let data = json::present(data).map_or(Ok(String::new()), |data| text(data, "data"))?;
+    let ack = wants::flag("ack", ack).map_err(|error| format!("{}: {error}", text::INVALID_PARAMS))?;
+    Ok(Call::Publish { topic, data, ack })
 }
 
 /// As [`subscribe`]; without parameters, everything subscribed.

@@ -6,7 +6,8 @@ use super::model::{Data, model};
 use super::write::{self, string};
 use crate::config::ErrorStyle;
 use crate::types::event::Event;
-use crate::wire::{events, time};
+use crate::types::position::Lagged;
+use crate::wire::{events, time, wants};
 
 /// Appends the reply to a request that was carried out. `id` is the request's own, sent back as it came.
 pub fn success(out: &mut Vec<u8>, action: &str, data: Data<'_>, id: Option<&RawValue>) {
@@ -41,6 +42,13 @@ pub fn event(out: &mut Vec<u8>, event: &Event) {
     time::write_millis(out, event.at);
     out.extend(b"\",\"data\":");
     events::data_with(out, event, string);
+    out.extend(b"},\"error\":null}");
+}
+
+/// Appends which events were dropped for a client, in the form of a passive message.
+pub fn lagged(out: &mut Vec<u8>, lagged: &Lagged) {
+    out.extend(b"{\"action\":\"LAGGED\",\"success\":true,\"data\":{");
+    wants::lagged(out, lagged);
     out.extend(b"},\"error\":null}");
 }
 

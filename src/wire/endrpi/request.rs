@@ -11,6 +11,7 @@ use crate::types::debug::Victim;
 use crate::types::line::{Duty, Level, LineSetting, Pin};
 use crate::types::output::{LeaseWish, Sequence};
 use crate::types::topic::Pattern;
+use crate::types::wants::Wants;
 
 /// A request that can be carried out.
 #[derive(Debug)]
@@ -66,8 +67,17 @@ pub enum Call {
     /// Only where debug actions are allowed.
     DebugPanic(Victim),
     DebugHang(Victim),
+    /// Who is connected.
+    Presence,
+    /// Pins, readings and alerts, and from where events tell what changes.
+    Snapshot,
+    Publish {
+        topic: String,
+        data: String,
+        ack: bool,
+    },
     /// Never empty.
-    Subscribe(Vec<Pattern>),
+    Subscribe(Vec<Pattern>, Wants),
     /// Empty for everything subscribed.
     Unsubscribe(Vec<Pattern>),
     Auth {
@@ -106,7 +116,10 @@ impl fmt::Debug for Call {
             Call::SetPwm { pin, frequency, duty } => write!(f, "SetPwm({pin}, {frequency}, {duty:?})"),
             Call::DebugPanic(victim) => f.debug_tuple("DebugPanic").field(victim).finish(),
             Call::DebugHang(victim) => f.debug_tuple("DebugHang").field(victim).finish(),
-            Call::Subscribe(topics) => f.debug_tuple("Subscribe").field(topics).finish(),
+            Call::Presence => f.write_str("Presence"),
+            Call::Snapshot => f.write_str("Snapshot"),
+            Call::Publish { topic, data, ack } => write!(f, "Publish({topic:?}, {data:?}, {ack})"),
+            Call::Subscribe(topics, wants) => f.debug_tuple("Subscribe").field(topics).field(wants).finish(),
             Call::Unsubscribe(topics) => f.debug_tuple("Unsubscribe").field(topics).finish(),
             Call::Auth { .. } => f.write_str("Auth(…)"),
         }
@@ -167,7 +180,7 @@ type Make = fn(Option<&RawValue>, Resolve<'_>) -> Result<Call, Cow<'static, str>
 const DEBUG_ACTIONS: [&str; 2] = ["DEBUG_PANIC", "DEBUG_HANG"];
 
 /// Every action, under each of its names.
-const ACTIONS: [(&str, Make); 31] = [
+const ACTIONS: [(&str, Make); 36] = [
     ("READ_MEMORY", |_, _| Ok(Call::Memory)),
     ("GET_MEMORY", |_, _| Ok(Call::Memory)),
     ("READ_TEMPERATURE", |_, _| Ok(Call::Temperature)),
@@ -196,6 +209,11 @@ const ACTIONS: [(&str, Make); 31] = [
     ("SET_PWM", output::set_pwm),
     ("DEBUG_PANIC", |params, _| output::debug_panic(params)),
     ("DEBUG_HANG", |params, _| output::debug_hang(params)),
+    ("READ_PRESENCE", |_, _| Ok(Call::Presence)),
+    ("GET_PRESENCE", |_, _| Ok(Call::Presence)),
+    ("READ_SNAPSHOT", |_, _| Ok(Call::Snapshot)),
+    ("GET_SNAPSHOT", |_, _| Ok(Call::Snapshot)),
+    ("PUBLISH", |params, _| params::publish(params)),
     ("SUBSCRIBE", |params, _| params::subscribe(params)),
     ("UNSUBSCRIBE", |params, _| params::unsubscribe(params)),
     ("AUTH", |params, _| params::auth(params)),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::types::event::LineChangeKind;
 use crate::types::fleet::{ClusterState, ClusterStatus};
+use crate::types::position::{Epoch, Position};
 
 const AT: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -110,8 +111,13 @@ fn frames_are_read_with_the_code_s_error_texts() {
         ok(r#"{"type":"ping","payload":null,"timestamp":"2026-03-02T08:15:30+01:00"}"#),
         Ask::Ping { request_id: None }
     );
-    assert_eq!(ok(r#"{"type":"subscribe","payload":{"topic":"gpio"}}"#), Ask::Subscribe { topic: "gpio".into() });
-    assert_eq!(ok(r#"{"type":"subscribe","payload":{}}"#), Ask::Subscribe { topic: String::new() });
+    let subscribe = |topic: &str| Ask::Subscribe { topic: topic.into(), wants: Wants::default(), request_id: None };
+    assert_eq!(ok(r#"{"type":"subscribe","payload":{"topic":"gpio"}}"#), subscribe("gpio"));
+    assert_eq!(ok(r#"{"type":"subscribe","payload":{}}"#), subscribe(""));
+    let text = r#"{"type":"subscribe","request_id":"r","payload":{"topic":"gpio.**","since":"0000000000000001:2","last":true}}"#;
+    let since = Some(Position { epoch: Epoch(1), offset: 2 });
+    let wants = Wants { since, last: true, position: false };
+    assert_eq!(ok(text), Ask::Subscribe { topic: "gpio.**".into(), wants, request_id: Some("r".into()) });
     assert_eq!(ok(r#"{"type":"unsubscribe","payload":{"topic":""}}"#), Ask::Unsubscribe { topic: String::new() });
     assert_eq!(ok(r#"{"type":"auth","token":"k"}"#), Ask::Auth { key: "k".into() });
     for (text, error) in [
@@ -125,10 +131,60 @@ fn frames_are_read_with_the_code_s_error_texts() {
         (r#"{"type":"subscribe"}"#, "Invalid subscribe message"),
         (r#"{"type":"subscribe","payload":"gpio"}"#, "Invalid subscribe message"),
         (r#"{"type":"subscribe","payload":["gpio"]}"#, "Invalid subscribe message"),
+        (
+            r#"{"type":"subscribe","payload":{"topic":"gpio","last":1}}"#,
+            "Invalid subscribe message: 'last' must be true or false",
+        ),
         (r#"{"type":"unsubscribe","payload":null}"#, "Invalid unsubscribe message"),
         (r#"{"type":"pong"}"#, "Unknown message type"),
         ("{}", "Unknown message type"),
     ] {
-        assert_eq!(parse(text.as_bytes()), Err(error), "{text}");
+        assert_eq!(parse(text.as_bytes()), Err(error.into()), "{text}");
     }
+}
+
+#[test]
+fn positions_stand_behind_the_members_of_every_form() {
+    use crate::types::event::Dialect;
+    let position = Position { epoch: Epoch(0xc0ffee), offset: 42 };
+    let pin = Pin::new(17).expect("a pin");
+    let body = Body::GpioState { resource: "led".into(), pin, level: Level::High, pwm_duty: None, edges: None };
+    let event = Event { at: AT, body };
+    for dialect in [Dialect::Picloud, Dialect::Events, Dialect::Code, Dialect::Endrpi] {
+        let written = |position| {
+            let mut out = Vec::new();
+            crate::wire::encode(dialect, &event, position, &mut out);
+            let text = String::from_utf8_lossy(&out);
+            text[text.find('{').expect("an object")..].to_owned()
+        };
+        let (plain, placed) = (written(None), written(Some(position)));
+        let members = r#","epoch":"0000000000c0ffee","offset":42}"#;
+        assert_eq!(placed, format!("{}{members}", &plain[..plain.len() - 1]), "{dialect:?}");
+    }
+}
+
+#[test]
+fn answers_and_losses_have_the_envelopes_of_their_side() {
+    let position = Position { epoch: Epoch(0xc0ffee), offset: 42 };
+    let resumed = Resumed { position, recovered: Some(true), missed: 3 };
+    assert_eq!(
+        text(|out| subscribed(out, "gpio.**", &resumed, Some("r"), AT)),
+        r#"{"type":"subscribed","payload":{"topic":"gpio.**","epoch":"0000000000c0ffee","offset":42,"recovered":true,"missed":3},"timestamp":"1970-01-01T00:00:00.000000000Z","data":{},"request_id":"r"}"#
+    );
+    let lost = Lagged { epoch: Epoch(0xc0ffee), count: 2, first: 40, last: 45 };
+    assert_eq!(
+        text(|out| lagged(out, &lost, AT)),
+        r#"{"type":"lagged","timestamp":"1970-01-01T00:00:00.000Z","data":{"count":2,"first":40,"last":45,"epoch":"0000000000c0ffee"}}"#
+    );
+}
+
+#[test]
+fn who_came_and_went_is_an_event_of_its_own() {
+    use crate::types::event::Dialect;
+    let address = "10.0.0.7:5132".parse().expect("an address");
+    let body = Body::Presence { joined: true, name: "panel".into(), address, dialect: Dialect::Picloud, since: AT };
+    assert_eq!(
+        text(|out| super::event(out, &Event { at: AT, body })),
+        r#"{"type":"presence.joined","timestamp":"1970-01-01T00:00:00.000Z","data":{"name":"panel","address":"10.0.0.7:5132","dialect":"picloud","since":"1970-01-01T00:00:00.000Z"}}"#
+    );
 }

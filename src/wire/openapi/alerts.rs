@@ -121,7 +121,7 @@ const WATCHABLE: Schema = words(&["cpu", "memory", "disk", "network"]);
 const VALUE: Schema = NUMBER.min(-1e15).max(1e15);
 const SECONDS: Schema = COUNT.max(86_400.0);
 
-const ALERT: Model = Model {
+pub const ALERT: Model = Model {
     name: "Alert",
     schema: object(&[
         always("server_id", ID),

@@ -14,6 +14,7 @@ mod clusters;
 mod daemon;
 mod events;
 mod fleet;
+mod live;
 mod names;
 mod pins;
 mod route;
@@ -33,7 +34,7 @@ use route::{Answer, Route};
 use schema::Model;
 
 /// All routes, by system, in the order of the document.
-const SYSTEMS: &[&[Route]] = &[daemon::ROUTES, system::ROUTES, pins::ROUTES, events::ROUTES];
+const SYSTEMS: &[&[Route]] = &[daemon::ROUTES, system::ROUTES, pins::ROUTES, events::ROUTES, live::ROUTES];
 
 /// And those of a hub.
 const HUBS: &[&[Route]] = match features::HUB.built_in {

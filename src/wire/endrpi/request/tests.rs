@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::types::line::Bias;
+use crate::types::position::{Epoch, Position};
 
 fn resolve(name: &str) -> Option<Pin> {
     if name == "led-1" { Pin::new(17) } else { Pin::parse(name) }
@@ -208,6 +209,20 @@ fn the_extensions_name_the_field_they_refuse() {
         ("SUBSCRIBE", r#"{"topics":"gpio.**"}"#, "Received message with invalid 'topics' field"),
         ("SUBSCRIBE", r#"{"topics":["gpio.**",1]}"#, "Received message with invalid 'topics' field"),
         ("SUBSCRIBE", r#"{"topics":["gpio.**",""]}"#, &long),
+        (
+            "SUBSCRIBE",
+            r#"{"topics":["a"],"last":1}"#,
+            "Received message with invalid 'params' field: 'last' must be true or false",
+        ),
+        ("PUBLISH", r#"{"data":"x"}"#, "Received message with missing 'topic' field"),
+        ("PUBLISH", r#"{"topic":7}"#, "Received message with invalid 'topic' field"),
+        ("PUBLISH", r#"{"topic":""}"#, "Received message with invalid 'topic' field: it must not be empty"),
+        ("PUBLISH", r#"{"topic":"a","data":1}"#, "Received message with invalid 'data' field"),
+        (
+            "PUBLISH",
+            r#"{"topic":"a","ack":1}"#,
+            "Received message with invalid 'params' field: 'ack' must be true or false",
+        ),
         ("SUBSCRIBE", r#"{"topics":[]}"#, "At least one topic must be supplied"),
         ("UNSUBSCRIBE", r#"{"topics":[]}"#, "At least one topic must be supplied"),
         ("UNSUBSCRIBE", r#"[1]"#, "Received message with invalid 'params' field"),
@@ -237,8 +252,21 @@ fn the_extensions_are_understood() {
     }
     let topics: Vec<Pattern> = ["gpio.**", "door"].map(|topic| Pattern::new(topic).expect("valid")).to_vec();
     let text = r#"{"action":"SUBSCRIBE","params":{"topics":["gpio.**","door"]}}"#;
-    assert_eq!(call(text), Call::Subscribe(topics.clone()));
+    assert_eq!(call(text), Call::Subscribe(topics.clone(), Wants::default()));
     assert_eq!(call(&text.replace("SUB", "UNSUB")), Call::Unsubscribe(topics));
+    let text = text
+        .replace("\"topics\"", "\"since\":{\"epoch\":\"0000000000000001\",\"offset\":2},\"position\":true,\"topics\"");
+    let since = Some(Position { epoch: Epoch(1), offset: 2 });
+    let Call::Subscribe(_, wants) = call(&text) else { panic!("{text}") };
+    assert_eq!(wants, Wants { since, last: false, position: true });
+    for action in ["READ_PRESENCE", "GET_PRESENCE"] {
+        assert_eq!(call(&format!(r#"{{"action":"{action}"}}"#)), Call::Presence);
+    }
+    assert_eq!(call(r#"{"action":"READ_SNAPSHOT"}"#), Call::Snapshot);
+    let publish = |data: &str, ack| Call::Publish { topic: "door".into(), data: data.into(), ack };
+    assert_eq!(call(r#"{"action":"PUBLISH","params":{"topic":"door"}}"#), publish("", false));
+    let text = r#"{"action":"PUBLISH","params":{"topic":"door","data":"\u00f6","ack":true}}"#;
+    assert_eq!(call(text), publish("ö", true));
     for all in [r#"{"action":"UNSUBSCRIBE"}"#, r#"{"action":"UNSUBSCRIBE","params":{}}"#] {
         assert_eq!(call(all), Call::Unsubscribe(vec![]), "{all}");
     }
