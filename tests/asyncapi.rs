@@ -234,15 +234,6 @@ fn server(daemon: &Daemon) -> (String, String) {
     (id, key)
 }
 
-fn positions_are_served(daemon: &Daemon) -> bool {
-    let mut ws = daemon.try_ws("/", &[("X-API-Key", KEY)]).expect("a socket");
-    let answer = ws.ask(r#"{"action":"SUBSCRIBE","params":{"topics":["x"],"position":true}}"#);
-    if answer["data"].is_string() {
-        common::skipped("this daemon does not serve positions yet");
-    }
-    answer["data"].is_object()
-}
-
 #[test]
 fn every_example_is_what_its_message_says_and_every_message_is_said_by_somebody() {
     let daemon = Daemon::start(&[]);
@@ -322,9 +313,6 @@ fn endrpi_is_as_described() {
             .is("endrpi", "reading", &answer)
             .unwrap_or_else(|fault| panic!("{reading}: {fault} in {answer}"));
     }
-    if !positions_are_served(&daemon) {
-        return;
-    }
     stage.play(
         r#"pi > subscribe/positions
          pi < subscribed/positions
@@ -381,11 +369,10 @@ fn picloud_is_as_described() {
          panel > unsubscribe/door
          panel > unsubscribeAll/all",
     );
-    if !positions_are_served(&daemon) {
-        return;
-    }
     stage.play(
-        "panel > subscribe/pattern
+        "panel ! {\"action\":\"subscribe\",\"event\":\"x\",\"since\":17}
+         panel < refused/reserved
+         panel > subscribe/pattern
          panel < subscribed/pattern
          door > publish/gate
          door < ack/gate
@@ -431,9 +418,6 @@ fn the_events_socket_is_as_described() {
         ws
     });
     stage.play("all > subscribe/pattern");
-    if !positions_are_served(&daemon) {
-        return;
-    }
     stage.play(
         r#"all > subscribe/positions
          all < subscribed/positions

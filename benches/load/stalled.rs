@@ -27,9 +27,7 @@ const BUDGET_KIB: f64 = 16.0 * 1024.0;
 
 /// Measures the honest ones' latency on a daemon with stalled ones against one without.
 pub fn measure(options: &Options) -> Result<Vec<Row>> {
-    // Nobody here answers pings.
-    let daemon = || Server::daemon_with(options, "[session]\nping_interval = \"10m\"\n");
-    let [with, without] = [daemon()?, daemon()?];
+    let [with, without] = [Server::daemon(options)?, Server::daemon(options)?];
     let mut beside = FanOut::connect(&with, HONEST, Via::Socket)?;
     let mut alone = FanOut::connect(&without, HONEST, Via::Socket)?;
     let before = procfs::rss_kib(with.pid())?;
