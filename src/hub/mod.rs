@@ -9,6 +9,15 @@
 //! The inbox is bounded. Full, it makes publishing sessions wait for the lock and help (so they never
 //! deadlock); posts from threads that must not wait are dropped, counted and reported in the log.
 //!
+//! **Positions.** The combiner numbers every event; with the epoch of the sequence that number says how far a client has
+//! come, whatever it is subscribed to. What was published lately is kept (`history`), so a client that names its position
+//! gets what it has missed, chunk by chunk, and the last chunk goes out in the same step in which its subscription begins
+//! (`replay`): nothing is missing in between and nothing comes twice. Whether everything is there is known exactly.
+//!
+//! **Slow subscribers** delay nobody. One that has no room is cut, or the event is dropped for it (see [`Slow`]): then it
+//! is told how many it missed, and their numbers, before anything else and as soon as there is room, which its connection
+//! says (`lobby`).
+//!
 //! Order: an event is delivered in the inbox's order, to every subscriber alike. Subscribing goes through the
 //! same inbox: what is published after a subscription was taken in, in anybody's eyes, is delivered to it.
 
