@@ -17,7 +17,7 @@ pub const INSTEAD: &str = "if that is not meant, take it out and make a key with
 
 /// What is wrong with the database itself.
 pub fn database(dir: &Path) -> Option<Finding> {
-    let why = Db::open_read_only_existing(dir).err()?;
+    let why = Db::open_untouched(dir).err()?;
     match &why {
         OpenError::Damaged(..) => {
             let what =
@@ -37,7 +37,7 @@ pub fn database(dir: &Path) -> Option<Finding> {
 
 /// Whether the store has somebody who may come in.
 pub fn lets_in(dir: &Path) -> bool {
-    let Ok(db) = Db::open_read_only_existing(dir) else { return false };
+    let Ok(db) = Db::open_untouched(dir) else { return false };
     let now = clock::wall();
     let key =
         db.keys().is_ok_and(|keys| keys.iter().any(|key| key.server_id.is_none() && key.record().fault(now).is_none()));
@@ -45,7 +45,7 @@ pub fn lets_in(dir: &Path) -> bool {
 }
 
 pub fn look(patient: &Patient, dir: &Path) -> Finding {
-    let db = match Db::open_read_only_existing(dir) {
+    let db = match Db::open_untouched(dir) {
         Ok(db) => db,
         Err(OpenError::Missing(_)) => return first_key(patient, dir, None),
         Err(why @ (OpenError::Damaged(..) | OpenError::Newer(..) | OpenError::Foreign(_))) => {
