@@ -12,6 +12,9 @@ cache=${PINWIRE_CROSS_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/pinwire-cross}
 readonly TARGETS=(arm-unknown-linux-musleabihf armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl)
 # The oldest C library that a -gnu build runs with: Debian 11's, Raspberry Pi OS "bullseye".
 readonly GLIBC=2.31
+# How large a release for a Pi Zero may be, with every feature: 4 MiB.
+# shellcheck disable=SC2034
+readonly ZERO_BYTES=4194304
 
 say() { echo "${0##*/}: $*" >&2; }
 

@@ -184,8 +184,10 @@ pub struct WatchArgs {
     pub patterns: Vec<String>,
     /// Begin behind this EPOCH:OFFSET, as printed with each event, or now; and after a lost connection where it ended
     ///
-    /// The events missed meanwhile come first, none of them twice. If the daemon does not have them any more, it is said on
-    /// stderr. Without this flag the end of the connection is the end of the command.
+    /// The events missed meanwhile come first, none of them twice. If the daemon does not have them any more, stderr
+    /// says so.
+    ///
+    /// Without this flag the end of the connection is the end of the command.
     #[arg(long, value_name = "POSITION", value_parser = parse_since)]
     pub since: Option<Since>,
     /// Stop after this many events [default: never]

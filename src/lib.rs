@@ -96,6 +96,8 @@
 //!   are written by a thread of their own: a worn card should neither end the daemon nor keep a lease's end waiting.
 //! - A reload is all or nothing for the file and line by line for the pins: a bad file changes nothing, and a line that is
 //!   in use in a way that would have to change keeps what it had, with a warning that names it.
+//! - An event of a durable topic is delivered once it is on the disk, and gets its number behind a gap that is left to all
+//!   others meanwhile: one sequence, one order, and nobody waits for the card (see `hub::durable`).
 //! - Each feature that can be left out has a file with the same functions in its place, so that nobody else asks what is
 //!   built in; a configuration that wants it is refused with its name.
 #![deny(unsafe_code)]

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pinwire::config::{Auth, AuthMode, Backend, Config, ErrorStyle, Flags};
+use pinwire::config::{Auth, AuthMode, Backend, Config, ErrorStyle, Flags, SlowEvents};
 use pinwire::types::line::Pin;
 use support::{Dir, assert_refusal, good, known_keys, load_text, load_with, refusal, sample};
 use toml::de::DeTable;
@@ -87,6 +87,12 @@ fn every_key_of_a_file_arrives() {
         backlog_bytes = 100
         total_backlog_bytes = 200
         send_buffer_bytes = 4096
+        slow_events = "cut"
+        [history]
+        count = 0
+        age = "2s"
+        bytes = 65536
+        topics = 3
         [endrpi]
         error_style = "object"
         [picloud]
@@ -127,6 +133,9 @@ fn every_key_of_a_file_arrives() {
     assert_eq!((session.ping_interval, session.pong_deadline), (secs(6), secs(7)));
     assert_eq!((session.auth_deadline, session.close_deadline), (secs(8), secs(9)));
     assert_eq!((session.backlog_bytes, session.total_backlog_bytes, session.send_buffer_bytes), (100, 200, 4096));
+    assert_eq!(session.slow_events, SlowEvents::Cut);
+    let history = config.history;
+    assert_eq!((history.count, history.age, history.bytes, history.topics), (0, secs(2), 65536, 3));
     assert_eq!(config.endrpi.error_style, ErrorStyle::Object);
     assert_eq!(config.picloud.info_interval, Duration::from_millis(50));
     assert_eq!(config.gpio.backend, Backend::Sim);
@@ -419,6 +428,9 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("session.backlog_bytes", "0", "from 1 "),
         ("session.total_backlog_bytes", "0", "from 1 "),
         ("session.send_buffer_bytes", "0", "from 1024 "),
+        ("history.count", "1000001", "from 0 to 1000000"),
+        ("history.bytes", "65535", "from 65536 "),
+        ("history.topics", "0", "from 1 to 1000000"),
     ];
     for (key, value, bounds) in counts {
         let place = format!("pinwire.toml:2: {key}: is {value}, ");
@@ -446,6 +458,8 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         }
     }
     assert_refusal(Err(refusal("telemetry.max_age = \"25h\"")), &["telemetry.max_age", "\"24h\""]);
+    assert_refusal(Err(refusal("history.age = \"999ms\"")), &["history.age", "\"1s\"", "\"24h\""]);
+    assert_refusal(Err(refusal("session.slow_events = \"wait\"")), &["session.slow_events", "`drop` or `cut`"]);
     assert_refusal(Err(refusal("root = \"\"")), &["pinwire.toml:1: root: ", "\"/\""]);
     assert_refusal(Err(refusal(&format!("node_id = \"{}\"", "n".repeat(65)))), &["node_id: ", "1 to 64 bytes"]);
     assert_refusal(Err(refusal("node_id = \"a\\tb\"")), &["node_id: ", "control characters"]);

@@ -1,4 +1,4 @@
-//! Who does not read is cut within bounds, and everybody else gets every event, in order, at full speed.
+//! Who does not read is cut within bounds, or told what it missed, and everybody else gets every event, in order, at full speed.
 
 mod common;
 mod robust;
@@ -127,6 +127,65 @@ fn subscribers_that_never_read_are_cut_with_4008_and_the_others_lose_nothing() {
     for (stream, (path, _)) in stalled.iter_mut().zip(KINDS) {
         assert_eq!(closed(stream), Some(4008), "{path}");
     }
+}
+
+#[test]
+fn who_does_not_read_for_a_while_is_told_what_it_missed_once_it_reads_and_goes_on() {
+    const EVENTS: usize = 2000;
+    let daemon = Daemon::with_config("[session]\nsend_buffer_bytes = 16384\nbacklog_bytes = 65536\n", &[]);
+    let [mut endrpi, mut events] = [KINDS[2], KINDS[1]].map(|(path, ask)| stalled(&daemon, path, ask));
+    let mut honest = daemon.ws("/");
+    assert_eq!(honest.ask(ENDRPI_SUBSCRIBE)["success"], true);
+    let mut publisher = daemon.ws("/publish?clientName=publisher");
+    let mut switch = daemon.ws("/");
+    let set = |switch: &mut Ws, n: usize| {
+        let update = serde_json::json!({"action": "UPDATE_PIN_CONFIGURATIONS",
+            "params": {"pins": {"GPIO17": {"io": "OUTPUT", "state": (n + 1) % 2}}}});
+        assert_eq!(switch.ask(&update.to_string())["success"], true);
+    };
+    for n in 0..EVENTS {
+        publish(&mut publisher, &numbered(n));
+        set(&mut switch, n);
+        let seen = honest.until(|message| message["action"] == "EVENT");
+        assert_eq!(endrpi_number(&seen, n), Some(n));
+    }
+    // Nothing more is published: that there is room again is enough.
+    let frame = |stream: &mut TcpStream| -> Value {
+        let (kind, payload) = read_frame(stream).expect("it is not cut");
+        assert_eq!(kind, FIN | TEXT);
+        serde_json::from_slice(&payload).expect("JSON")
+    };
+    let count = |data: &Value| {
+        let numbers = ["count", "first", "last"].map(|name| data[name].as_u64().expect("a number"));
+        assert!(numbers[0] > 0 && numbers[1] <= numbers[2], "{data}");
+        assert_eq!(data["epoch"].as_str().map(str::len), Some(16), "{data}");
+        numbers[0] as usize
+    };
+    let mut expected = 0;
+    while expected < EVENTS {
+        let message = frame(&mut endrpi);
+        if message["action"] == "LAGGED" {
+            expected += count(&message["data"]);
+        } else if message["action"] == "EVENT" {
+            assert_eq!(endrpi_number(&message, expected), Some(expected), "lost without a word");
+            expected += 1;
+        }
+    }
+    let mut seen = 0;
+    while seen < EVENTS {
+        let event = frame(&mut events);
+        match event["type"].as_str() {
+            Some("lagged") => seen += count(&event["data"]),
+            Some("gpio.state.changed") => seen += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((expected, seen), (EVENTS, EVENTS));
+    // And they are subscribed as before.
+    publish(&mut publisher, &numbered(EVENTS));
+    set(&mut switch, EVENTS);
+    assert_eq!(endrpi_number(&frame(&mut endrpi), EVENTS), Some(EVENTS));
+    assert_eq!(frame(&mut events)["type"], "gpio.state.changed");
 }
 
 #[test]

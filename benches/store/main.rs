@@ -6,10 +6,13 @@
 //! ```text
 //! cargo bench --bench store                              200 servers, a day of history, about a minute
 //! cargo bench --bench store -- --servers 20 --dir /mnt   fewer, on another disk
+//! cargo bench --bench store -- --acks                    how many publishes a second are acknowledged, nothing else
 //! ```
 //!
 //! Exit code: 0 however slow it is, 1 if it could not be measured, 2 for bad usage.
 #![deny(unsafe_code)]
+
+mod acks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +49,9 @@ struct Options {
     /// Below this directory, on the disk that is to be measured [default: the system's for temporary files]
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Only the rates of publishes that are answered
+    #[arg(long)]
+    acks: bool,
     /// Cargo says so under `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,7 +69,10 @@ fn main() -> ExitCode {
     };
     let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     let dir = base.join(format!("pinwire-store-bench-{}", std::process::id()));
-    let outcome = std::fs::create_dir_all(&dir).map_err(Into::into).and_then(|()| measure(&options, &dir));
+    let outcome = std::fs::create_dir_all(&dir).map_err(Into::into).and_then(|()| match options.acks {
+        true => acks::measure(&dir),
+        false => measure(&options, &dir),
+    });
     if let Err(error) = std::fs::remove_dir_all(&dir) {
         println!("{} stays: {error}", dir.display());
     }

@@ -33,6 +33,11 @@ impl Budget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether less than a quarter is left.
+    pub fn is_tight(&self) -> bool {
+        self.used() > self.limit - self.limit / 4
+    }
+
     /// Bytes in use.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

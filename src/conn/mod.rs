@@ -173,7 +173,9 @@ impl Conn {
     pub fn offer(self: &Arc<Conn>, frames: &[u8], bell: &Arc<dyn Bell>, whose: u64) -> Result<Offered, Gone> {
         let mut outbox = self.lock();
         let before = outbox.waiting();
-        match outbox.send(&self.socket, frames, self.room())? {
+        // Who is not cut holds its backlog for longer: a part of the budget is left to the others.
+        let room = if self.shared.budget.is_tight() { self.room().at_most(0) } else { self.room() };
+        match outbox.send(&self.socket, frames, room)? {
             Room::Enough => {
                 self.watch_if_new(before, &outbox);
                 Ok(Offered::Taken)

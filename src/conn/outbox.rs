@@ -34,6 +34,12 @@ impl Limits<'_> {
         self.backlog_bytes = self.backlog_bytes.max(bytes);
         self
     }
+
+    /// The same, with room for at most `bytes`.
+    pub fn at_most(mut self, bytes: usize) -> Self {
+        self.backlog_bytes = self.backlog_bytes.min(bytes);
+        self
+    }
 }
 
 /// Plaintext handed to rustls in one go; a TLS record carries at most 16 KiB.

@@ -2,6 +2,9 @@
 //! comes when the disk has it, and no handler waits for that.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use super::later::Answerer;
 use super::{Reply, Rooms};
@@ -12,6 +15,9 @@ use crate::types::durable::{KEEP_LIMIT, NotKept};
 use crate::types::event::Body;
 use crate::types::rights::Rights;
 use crate::wire::picloud;
+
+/// How long a visitor is let wait; the hub tells him before.
+const LIMIT: Duration = Duration::from_secs(KEEP_LIMIT.as_secs() * 2);
 
 type Outcome = Result<Acked, NotKept>;
 
@@ -31,7 +37,13 @@ enum Side {
 ///
 /// # Errors
 /// Why a client may not publish it.
-pub fn publish(rooms: &Rooms, rights: Option<&Rights>, body: Body) -> Result<Reply, Refused> {
+pub fn publish(rooms: &Rooms, rights: Option<&Rights>, body: Body, may_wait: bool) -> Result<Reply, Refused> {
+    if may_wait {
+        let (done, told) = bounded(1);
+        topics::publish_acked(&rooms.hub, rights, body, Box::new(move |outcome| drop(done.try_send(outcome))))?;
+        rooms.hub.combine();
+        return Ok(reply(told.recv_timeout(LIMIT).unwrap_or(Err(NotKept::Unknown))));
+    }
     let meeting = Arc::new(Meeting::default());
     let there = Arc::clone(&meeting);
     // Called under the hub's lock: only hands over.
@@ -65,8 +77,7 @@ impl Meeting {
     }
 
     fn wait(&self, visitor: Answerer) {
-        // The hub tells him within its limit.
-        visitor.wait_until(clock::now() + KEEP_LIMIT * 2);
+        visitor.wait_until(clock::now() + LIMIT);
         let mut side = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::take(&mut *side) {
             Side::Outcome(outcome) => visitor.give(move || reply(outcome)),

@@ -302,6 +302,8 @@ struct Asked {
     body: Vec<u8>,
     /// What the key that was shown allows; `None`: everything.
     rights: Option<Arc<Rights>>,
+    /// The thread is the visitor's own, and may wait for the answer.
+    may_wait: bool,
 }
 
 impl Asked {
@@ -392,6 +394,7 @@ fn read(request: &mut Request, peer: SocketAddr, limit: usize) -> io::Result<Ask
         json: is_of(request, "application/json"),
         body: Vec::new(),
         rights: None,
+        may_wait: false,
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     path.clone_into(&mut asked.path);

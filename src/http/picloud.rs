@@ -49,7 +49,7 @@ fn publish(rooms: &Rooms, asked: &Asked, rights: Option<&Rights>) -> Reply {
         Err(reason) => return bad(&reason),
     };
     let published = match wanted {
-        true => ack::publish(rooms, rights, message.into_body()),
+        true => ack::publish(rooms, rights, message.into_body(), asked.may_wait),
         false => topics::publish(&rooms.hub, rights, message.into_body())
             .map(|()| Reply::new(201, "text/plain; charset=utf-8", Vec::new())),
     };

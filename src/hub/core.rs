@@ -280,9 +280,11 @@ impl Core {
             Ok(Offered::Full) => ready.lagging = true,
             Ok(Offered::Taken) => {
                 ready.lagging = false;
+                // The first time it is worth a line.
+                let level = if lag.told == 0 { log::Level::Info } else { log::Level::Debug };
+                log::log!(level, "{} reads too slowly: {} events were dropped for it", ready.conn.peer(), lag.count);
                 entry.lag.told += lag.count;
                 entry.lag.count = 0;
-                log::info!("{} reads too slowly: {} events were dropped for it", ready.conn.peer(), lag.count);
             }
             // Its session is about to leave.
             Err(Gone) => {}

@@ -9,12 +9,22 @@
 //! The inbox is bounded. Full, it makes publishing sessions wait for the lock and help (so they never
 //! deadlock); posts from threads that must not wait are dropped, counted and reported in the log.
 //!
+//! **Positions.** The combiner numbers every event; with the epoch of the sequence that number says how far a client has
+//! come, whatever it is subscribed to. What was published lately is kept (`history`), so a client that names its position
+//! gets what it has missed, chunk by chunk, and the last chunk goes out in the same step in which its subscription begins
+//! (`replay`): nothing is missing in between and nothing comes twice. Whether everything is there is known exactly.
+//!
+//! **Slow subscribers** delay nobody. One that has no room is cut, or the event is dropped for it (see [`Slow`]): then it
+//! is told how many it missed, and their numbers, before anything else and as soon as there is room, which its connection
+//! says (`lobby`).
+//!
 //! Order: an event is delivered in the inbox's order, to every subscriber alike. Subscribing goes through the
 //! same inbox: what is published after a subscription was taken in, in anybody's eyes, is delivered to it.
 
 mod core;
 mod cursor;
 mod durable;
+mod given;
 mod handover;
 mod history;
 mod lobby;
@@ -29,19 +39,19 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use crate::config;
 use crate::rt::clock;
 use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::random;
 use crate::rt::worker::Worker;
 use crate::types::durable::{self as kept, NotKept};
-use crate::types::event::{Dialect, Event};
-use crate::types::position::{Epoch, Lagged, Position};
+use crate::types::event::Event;
+use crate::types::position::{Epoch, Position};
 use crate::types::topic::Pattern;
 pub use core::Tap;
 use core::{Command, Core, Sequence};
 use durable::Durable;
 pub use durable::{Keeper, Told};
+pub use given::{Ack, Acked, Encode, Origin, Settings};
 use handover::Handover;
 use history::Limits;
 pub use history::{Bounds, Numbered};
@@ -70,42 +80,6 @@ const FEW: usize = 16;
 
 /// How long the hub's end waits for durable events to be kept.
 const LAST_MOMENT: Duration = Duration::from_millis(300);
-
-/// Writes whole WebSocket frames in one dialect; given by the wiring, so that the hub knows no JSON.
-#[derive(Clone, Copy)]
-pub struct Encode {
-    /// An event; with its position for those who have asked for positions.
-    pub event: fn(Dialect, &Event, Option<Position>, &mut Vec<u8>),
-    /// What somebody is told for whom events were dropped.
-    pub lagged: fn(Dialect, &Lagged, &mut Vec<u8>),
-}
-
-/// What the operator decides.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub history: config::History,
-    pub slow_events: Slow,
-}
-
-/// Where the sequence of an earlier run goes on; see [`Hub::begin`].
-pub struct Origin {
-    pub epoch: Epoch,
-    /// The first number of this run: larger than any that was ever given out under this epoch.
-    pub next: u64,
-    /// Topics whose events outlive the process. A position of before this start is recovered for these alone.
-    pub kept: Vec<(Pattern, Bounds)>,
-}
-
-/// What became of an event whose publisher wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acked {
-    pub position: Position,
-    /// It is on disk.
-    pub durable: bool,
-}
-
-/// Hears what became of an event, under the hub's lock: it must not wait, and not call the hub.
-pub type Ack = Box<dyn FnOnce(Result<Acked, NotKept>) + Send>;
 
 /// A handle for everyone; see the module's text.
 pub struct Hub {

@@ -78,10 +78,13 @@ impl Replay {
     /// Appends the next frames to send, or begins the subscription.
     pub fn pull(&mut self, out: &mut Vec<u8>) -> Pulled {
         let encode = self.hub.encode;
+        // The last chunk overtakes what has not been sent.
+        if !out.is_empty() {
+            return Pulled::More;
+        }
         if !self.last.is_empty() {
             let epoch = self.hub.position().epoch;
-            let start = out.len();
-            while out.len() - start < CHUNK_BYTES
+            while out.len() < CHUNK_BYTES
                 && let Some(numbered) = self.last.pop_front()
             {
                 write(encode, self.dialect, epoch, &numbered, out);

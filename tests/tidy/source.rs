@@ -30,7 +30,8 @@ impl Source {
 
     /// The lines outside tests: a file's tests are its last item, or a file `tests.rs` or `testing.rs`.
     pub fn program_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let is_test = self.name.ends_with("/tests.rs") || self.name.ends_with("/testing.rs");
+        let is_test =
+            ["/tests.rs", "/testing.rs"].iter().any(|end| self.name.ends_with(end)) || self.name.contains("/tests/");
         let inline = self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len());
         let end = if is_test { 0 } else { self.code[..inline].lines().count() };
         self.lines().take(end)

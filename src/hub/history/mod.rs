@@ -9,41 +9,17 @@
 //! Topics with bounds of their own ([`History::begin`]) stand apart: nothing else pushes their events out, and they push
 //! out nothing else. They have bytes of their own, together.
 
+mod bounds;
 mod read;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::cursor::{Cursor, CursorId};
-use crate::types::event::{Audience, Event};
+use crate::types::event::Audience;
 use crate::types::topic::Pattern;
+pub use bounds::{Bounds, Limits, Numbered};
 pub use read::Chunk;
-
-/// An event and its number.
-#[derive(Clone, Debug)]
-pub struct Numbered {
-    pub offset: u64,
-    pub event: Arc<Event>,
-}
-
-/// What of a topic is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Events.
-    pub count: usize,
-    /// And how old they may be; `None`: any age.
-    pub age: Option<Duration>,
-}
-
-/// What is kept in all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Of each topic, unless it has bounds of its own. None at all: there is no history.
-    pub each: Bounds,
-    pub bytes: usize,
-    pub topics: usize,
-}
 
 /// What a slot costs beside its event, about, with its place in the order.
 const SLOT_BYTES: usize = 40;

@@ -22,7 +22,7 @@ fn encode() -> Encode {
 }
 
 /// A hub, and the topics of all events there were: the first has the offset 1.
-fn hub(history: config::History) -> (Arc<Hub>, Arc<Mutex<Vec<String>>>) {
+pub fn hub(history: config::History) -> (Arc<Hub>, Arc<Mutex<Vec<String>>>) {
     let hub = Hub::start(encode(), &Settings { history, slow_events: Slow::Drop }).expect("a thread");
     let log: Arc<Mutex<Vec<String>>> = Arc::default();
     let told = Arc::clone(&log);
@@ -31,13 +31,13 @@ fn hub(history: config::History) -> (Arc<Hub>, Arc<Mutex<Vec<String>>>) {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Line {
+pub enum Line {
     Event(u64),
     Lagged { count: u64, first: u64, last: u64 },
 }
 
 /// The whole lines; what is cut in the middle is nothing, nor what comes after it.
-fn lines(bytes: &[u8]) -> Vec<Line> {
+pub fn lines(bytes: &[u8]) -> Vec<Line> {
     let text = String::from_utf8_lossy(bytes);
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let parse = |line: &str| {
@@ -54,7 +54,7 @@ fn lines(bytes: &[u8]) -> Vec<Line> {
 }
 
 /// What a session does with a replay: see `session::Line::replay`.
-fn run(hub: &Hub, conn: &Arc<Conn>, mut replay: Replay) -> bool {
+pub fn run(hub: &Hub, conn: &Arc<Conn>, mut replay: Replay) -> bool {
     let mut replies = Vec::new();
     loop {
         let pulled = replay.pull(&mut replies);

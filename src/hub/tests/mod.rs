@@ -6,14 +6,17 @@ mod history;
 mod live;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod model;
+mod resume;
 mod table;
 
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::config;
 use crate::conn::{Conn, Shared};
 use crate::rt::clock;
-use crate::types::event::Body;
+use crate::types::event::{Body, Dialect};
+use crate::types::position::Lagged;
 
 /// Numbers that look random and are the same for the same seed (xorshift64*).
 pub struct Rng(u64);

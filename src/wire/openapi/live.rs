@@ -32,7 +32,7 @@ pub const ROUTES: &[Route] = &[
         .tag("events"),
 ];
 
-const EPOCH: Schema = TEXT
+pub const EPOCH: Schema = TEXT
     .about("Names the sequence of offsets; new with each start, unless a topic is durable")
     .least(16)
     .most(16)
