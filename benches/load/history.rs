@@ -5,13 +5,13 @@ use crate::fan_out::{FanOut, Shape};
 use crate::options::Options;
 use crate::pairs::{Goal, Pairs};
 use crate::publisher::Via;
-use crate::server::Server;
+use crate::server::{PATIENT, Server};
 use crate::table::Row;
 
 /// Measures a daemon that keeps the last 1,000 events of a topic against one that keeps none.
 pub fn measure(options: &Options) -> Result<Vec<Row>> {
-    let kept = Server::daemon_with(options, "[history]\ncount = 1000\n")?;
-    let none = Server::daemon_with(options, "[history]\ncount = 0\n")?;
+    let kept = Server::daemon_with(options, &format!("{PATIENT}[history]\ncount = 1000\n"))?;
+    let none = Server::daemon_with(options, &format!("{PATIENT}[history]\ncount = 0\n"))?;
     let mut rows = Vec::new();
     for window in [1, 8] {
         let shape = Shape { subscribers: 100, publishers: 1, window };

@@ -26,7 +26,7 @@ const MOST_PERCENT_AT_ONCE: f64 = 5.0;
 
 /// Measures the daemon alone; a bare server has nothing to be compared with here.
 pub fn measure(options: &Options) -> Result<Vec<Row>> {
-    let mut daemon = Server::daemon(options)?;
+    let mut daemon = Server::daemon_with(options, "")?;
     daemon.settle(SETTLE)?;
     let alone = procfs::rss_kib(daemon.pid())?;
     let (wake_ups, cpu) = wake_ups(&mut daemon, options.idle_seconds)?;

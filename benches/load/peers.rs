@@ -1,15 +1,11 @@
 //! Peers: other brokers and servers that do the same work, where they are installed. `benches/peers/run` finds them.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::frames::{self, Speech};
-
-/// A peer has to be asked whether it listens already; this often.
-const ASK: Duration = Duration::from_millis(20);
 
 /// Which peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,18 +86,6 @@ impl Peer {
             }
         })
     }
-}
-
-/// Waits until somebody listens there.
-pub fn wait_for(address: SocketAddr, limit: Duration) -> Result<()> {
-    let until = Instant::now() + limit;
-    while TcpStream::connect(address).is_err() {
-        if Instant::now() > until {
-            return Err(format!("nobody listens on {address} after {limit:?}").into());
-        }
-        std::thread::sleep(ASK);
-    }
-    Ok(())
 }
 
 fn free_address() -> Result<SocketAddr> {

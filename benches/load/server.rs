@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +19,12 @@ use crate::reference;
 
 /// How long a server may take from its start to its `listening on` line.
 const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// A peer that does not say when it listens is asked this often.
+const ASK: Duration = Duration::from_millis(20);
+
+/// The generator answers no pings, and on a busy machine some works take longer than the daemon is patient.
+pub const PATIENT: &str = "[session]\nping_interval = \"10m\"\n";
 
 /// What the daemon is told by the environment and would make it a different server than the one to be measured.
 const MISLEADING: [&str; 7] =
@@ -51,7 +57,7 @@ pub struct Server {
 impl Server {
     /// Starts the daemon on a free port with simulated pins.
     pub fn daemon(options: &Options) -> Result<Self> {
-        Self::daemon_with(options, "")
+        Self::daemon_with(options, PATIENT)
     }
 
     /// The same with a configuration, in TOML.
@@ -119,10 +125,22 @@ impl Server {
         // Owned from here on, so that every early return below kills it.
         let mut server = Self { kind, address: (Ipv4Addr::LOCALHOST, 0).into(), child, stdout };
         server.address = match address {
-            Some(address) => peers::wait_for(address, READY_LIMIT).map(|()| address)?,
+            Some(address) => server.listens_at(address)?,
             None => server.listening()?,
         };
         Ok(server)
+    }
+
+    /// Waits until it listens there, for a server that does not say so.
+    fn listens_at(&mut self, address: SocketAddr) -> Result<SocketAddr> {
+        let until = Instant::now() + READY_LIMIT;
+        while TcpStream::connect(address).is_err() {
+            if Instant::now() > until {
+                return Err(format!("nobody listens on {address} after {READY_LIMIT:?}").into());
+            }
+            self.settle(ASK)?;
+        }
+        Ok(address)
     }
 
     /// Reads the address out of the line that says the server is ready.

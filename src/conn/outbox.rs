@@ -45,10 +45,13 @@ impl Limits<'_> {
 /// Plaintext handed to rustls in one go; a TLS record carries at most 16 KiB.
 const TLS_CHUNK: usize = 16 * 1024;
 
+/// What frames share that wait.
+const ENTRY_BYTES: usize = 4096;
+
 /// See the module's text. All methods are called under the connection's lock and none blocks.
 pub struct Outbox {
-    /// What the kernel has not taken, as it was handed in: whole frames (the first may be partly sent).
-    queue: VecDeque<Box<[u8]>>,
+    /// What the kernel has not taken: each entry whole frames (the first may be partly sent).
+    queue: VecDeque<Vec<u8>>,
     /// How much of the first entry is sent.
     head_sent: usize,
     /// The first entry begins inside a frame: its beginning went out before it was queued.
@@ -111,8 +114,19 @@ impl Outbox {
         }
         self.head_torn |= partly_sent;
         self.waiting += rest.len();
-        self.queue.push_back(rest.into());
+        self.enqueue(rest);
         Ok(Room::Enough)
+    }
+
+    /// Small frames share an entry: each for itself would cost more memory than its bytes, and a send of its own.
+    fn enqueue(&mut self, frames: &[u8]) {
+        match self.queue.back_mut() {
+            Some(entry) if entry.len() + frames.len() <= ENTRY_BYTES => {
+                entry.reserve_exact(ENTRY_BYTES - entry.len());
+                entry.extend_from_slice(frames);
+            }
+            _ => self.queue.push_back(frames.to_vec()),
+        }
     }
 
     /// Notes who is to be told when there is room again, once each.

@@ -17,7 +17,10 @@ pub struct BadHead {
 /// What the front door needs to know of a request.
 #[derive(Debug, Default)]
 pub struct Head {
+    pub is_post: bool,
     pub path: String,
+    /// As written, without the `?`.
+    pub query: String,
     pub host: Option<String>,
     pub origin: Option<String>,
     pub shown: Shown,
@@ -70,7 +73,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
         Err(httparse::Error::TooManyHeaders) => return Err(bad(431, "too many headers: at most 64")),
         Err(_) => return Err(bad(400, "not an HTTP/1.1 request")),
     };
-    let mut head = Head { length, ..Head::default() };
+    let mut head = Head { length, is_post: request.method == Some("POST"), ..Head::default() };
     read_target(&mut head, request.path.unwrap_or_default())?;
     let mut upgrade = Upgrade::default();
     let (mut lengths, mut chunked) = (Vec::new(), false);
@@ -166,6 +169,7 @@ fn read_target(head: &mut Head, target: &str) -> Result<(), BadHead> {
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     path.clone_into(&mut head.path);
+    query.clone_into(&mut head.query);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         auth::take_query(&mut head.shown, &mut head.client_name, &name, &value);
         if name == "types" {

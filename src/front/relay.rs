@@ -24,7 +24,7 @@ use super::limits::Slot;
 use super::visit::{Refusal, check, refuse};
 use super::{Door, Visitor};
 use crate::conn::{Conn, Got, Reader, Wait, timespec};
-use crate::http::Upstream;
+use crate::http::{Publish, Upstream};
 use crate::rt::clock;
 
 /// Read from either side at once.
@@ -117,17 +117,24 @@ impl Relay<'_> {
         }
     }
 
-    /// Sends the next whole request of the input to the HTTP server, if there is one.
+    /// Answers what can be answered at once, and sends the next whole request of the input to the HTTP server, if there
+    /// is one.
     fn collect(&mut self) -> Result<(), Refusal> {
+        while self.collect_one()? {}
+        Ok(())
+    }
+
+    /// Whether a request was answered.
+    fn collect_one(&mut self) -> Result<bool, Refusal> {
         if self.last {
-            return Ok(());
+            return Ok(false);
         }
         if self.request.is_none() {
             let head = head::parse(&self.input)?;
             if head.as_ref().map_or(self.input.len(), |head| head.length) > self.door.limits.head_bytes {
                 return Err(Refusal::text(431, "the request head is larger than front.head_bytes allows\n"));
             }
-            let Some(head) = head else { return Ok(()) };
+            let Some(head) = head else { return Ok(false) };
             check(self.door, self.conn, &head)?;
             // The first head leads elsewhere if it asks for a WebSocket; a later one is too late.
             if head.upgrade.is_some() {
@@ -136,18 +143,27 @@ impl Relay<'_> {
             self.since = clock::now();
             self.request = Some(head);
         }
-        let Some(head) = &mut self.request else { return Ok(()) };
+        let Some(head) = &mut self.request else { return Ok(false) };
         let body = &self.input[head.length..];
         let Some(length) = head::body_length(head.body, body, self.door.limits.body_bytes)? else {
             if head.expects_continue && body.is_empty() {
                 let _ = self.conn.reply(b"HTTP/1.1 100 Continue\r\n\r\n");
                 head.expects_continue = false;
             }
-            return Ok(());
+            return Ok(false);
         };
         let (head_length, end) = (head.length, head.length + length);
         self.door.has_asked(self.visitor);
         self.last = !head.keep_alive;
+        if let Some(answer) = self.publish(head_length, end) {
+            self.request = None;
+            self.input.drain(..end);
+            self.since = clock::now();
+            // Whoever is gone is noticed at the next read.
+            let _ = self.conn.reply(&answer);
+            self.door.http.combine();
+            return Ok(true);
+        }
         self.request = None;
         let upstream = self.connect()?;
         let mut outgoing = Vec::with_capacity(end);
@@ -155,7 +171,24 @@ impl Relay<'_> {
         self.input.drain(..end);
         self.since = clock::now();
         self.under_way = Some(UnderWay { upstream, outgoing, answered: false });
-        Ok(())
+        Ok(false)
+    }
+
+    /// Answers a request to publish at once. Those of other pages and those in chunks go the usual way.
+    fn publish(&mut self, head: usize, end: usize) -> Option<Vec<u8>> {
+        let quick = |asked: &&mut Head| {
+            let whole = matches!(asked.body, head::Body::Length(_) | head::Body::None);
+            asked.is_post && whole && asked.path == "/publish" && asked.origin.is_none()
+        };
+        let asked = self.request.as_mut().filter(quick)?;
+        Some(self.door.http.publish(Publish {
+            peer: self.conn.peer(),
+            query: &asked.query,
+            shown: std::mem::take(&mut asked.shown),
+            client_name: asked.client_name.take(),
+            body: &self.input[head..end],
+            is_last: self.last,
+        }))
     }
 
     fn connect(&mut self) -> Result<Upstream, Refusal> {

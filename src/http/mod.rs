@@ -5,6 +5,7 @@
 //! asks; a connection that is not in it (another local user found the port) is refused.
 
 mod ack;
+mod at_once;
 #[cfg_attr(not(feature = "hub"), path = "no_chatops.rs")]
 mod chatops;
 mod endrpi;
@@ -38,6 +39,7 @@ use crate::store::Store;
 use crate::types::caller::Caller;
 use crate::types::features;
 use crate::types::rights::Rights;
+pub use at_once::Publish;
 use later::{Answerer, Later, Patience};
 use reply::Reply;
 
@@ -80,6 +82,7 @@ pub struct Rooms {
 /// The private server, as the front door sees it.
 pub struct Private {
     address: SocketAddr,
+    rooms: Arc<Rooms>,
     peers: Mutex<HashMap<u16, Peer>>,
     later: Arc<Later>,
     server: Server,
@@ -137,8 +140,10 @@ impl Private {
         let address = listener.local_addr()?;
         let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
         let (fleet, waiting) = bounded(FLEET_QUEUE);
+        let rooms = Arc::new(rooms);
         let private = Arc::new(Private {
             address,
+            rooms: Arc::clone(&rooms),
             peers: Mutex::default(),
             later: Later::start()?,
             server,
@@ -147,7 +152,6 @@ impl Private {
             probing: AtomicBool::new(false),
             workers: Mutex::default(),
         });
-        let rooms = Arc::new(rooms);
         for name in HANDLERS {
             let (own, rooms) = (Arc::clone(&private), Arc::clone(&rooms));
             let worker = Worker::spawn(name, move || own.serve(&rooms))?;

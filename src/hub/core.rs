@@ -234,7 +234,11 @@ impl Core {
 
     fn send(&mut self, run: &[Numbered], slots: &[u32]) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
-        for slot in slots {
+        for (n, slot) in slots.iter().enumerate() {
+            // What the next one needs is on its way from memory while the kernel is busy with this one.
+            if let Some(next) = slots.get(n + 1).and_then(|next| self.table.ready(*next)) {
+                std::hint::black_box(next.conn.peek());
+            }
             let Some(ready) = self.table.ready(*slot) else { continue };
             let frames = &self.frames[usize::from(ready.form)];
             let dropped = match ready.slow {
