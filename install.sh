@@ -207,7 +207,6 @@ uninstall() {
     files | while read -r file; do rm -f "$root$file"; done
     rmdir "$root$prefix/share/pinwire/drop-ins" "$root$prefix/share/pinwire" 2>/dev/null || true
     if booted; then systemctl daemon-reload; fi
-    say "removed; /etc/pinwire and /var/lib/pinwire are kept, --purge removes those as well"
 }
 
 purge() {
@@ -219,7 +218,10 @@ purge() {
 
 case $do in
     install) install_all ;;
-    uninstall) uninstall ;;
+    uninstall)
+        uninstall
+        say "removed; /etc/pinwire and /var/lib/pinwire are kept, --purge removes those as well"
+        ;;
     purge)
         uninstall
         purge

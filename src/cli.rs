@@ -95,7 +95,7 @@ pub struct ServeArgs {
     /// Read this TOML file [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Listen on HOST:PORT, may be repeated; :PORT is all interfaces, port 0 any free one [default: 127.0.0.1:9000]
+    /// Listen on HOST:PORT, may be repeated; :PORT is every IPv4 interface, port 0 any free one [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Keep what must outlive the process in this directory [default: none]

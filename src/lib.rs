@@ -64,7 +64,7 @@
 //! | `agent-link` | its hub, or the next attempt to reach it; what there is to tell it | 1, with a hub |
 //! | `agent-spill` | the disk, while the agent ends | 1, with a hub |
 //! | `agent-journal`, `agent-files` | `journalctl`; what is appended to log files | 1 each, where they are told a hub |
-//! | `doctor`, `doctor-dns` | what is looked at; a name server | in `pinwire doctor` only: ten, and one with a hub |
+//! | `doctor`, `doctor-dns` | what is looked at; a name server | in `pinwire doctor` only: thirteen, and one with a hub |
 //! | `watchdog` | half of the service manager's interval, changes of the status it shows | 1, under a service manager |
 //! | `vcgencmd` | its next run, while somebody asks | 1, started on demand |
 //!

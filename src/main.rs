@@ -44,7 +44,12 @@ fn main() -> ExitCode {
                 let named = args.daemon.serve.config.is_some();
                 exit(client::doctor(examined, args.as_agent(), named, args.json), FAILED)
             }
-            Err(error) => exit(Err(error), BAD_USAGE),
+            Err(error) => {
+                if args.json {
+                    client::refused(&error.to_string());
+                }
+                exit(Err(error), BAD_USAGE)
+            }
         },
         Command::Key(args) => within("key", args.command.store(), &|dir| kept::key(&args.command, dir)),
         Command::User(args) => within("user", args.command.store(), &|dir| kept::user(&args.command, dir)),

@@ -254,11 +254,137 @@ fn a_full_and_a_read_only_disk_are_found() {
         look_with(&mut command)
     };
     let full = on("{ dd if=/dev/zero of=\"$2/big\" bs=4k 2>/dev/null || true; }");
-    full.problem("disk", &["cannot be written: there is no room", "journalctl --vacuum-size"]);
-    full.problem("disk", &["nearly full: 0 MiB free, 0 %"]);
+    // What to do is done where it is mounted, and said once.
+    full.problem("disk", &["cannot be written: there is no room (0 MiB free, 0 %)", &format!("`sudo du -xh {state} ")]);
+    let of_state = |found: &Found| found.json.to_string().matches("the state directory's file system").count();
+    assert_eq!(of_state(&full), 0, "{}", full.json);
     let read_only = on("mount -o remount,ro \"$2\"");
-    read_only.problem("disk", &["its file system is read-only", "remount,rw"]);
-    read_only.problem("disk", &["is read-only: nothing new is kept"]);
+    read_only.problem("disk", &["its file system is read-only", &format!("`sudo mount -o remount,rw {state}`")]);
+    assert_eq!(of_state(&read_only), 0, "{}", read_only.json);
+    let crowded = on("mount -o remount,nr_inodes=1 \"$2\"");
+    crowded.problem("disk", &["no inode left", "too many files", &format!("`sudo du --inodes -x {state} ")]);
+    assert!(!crowded.json.to_string().contains("no room"), "{}", crowded.json);
+}
+
+#[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
+fn keys_of_the_store_that_nobody_said_to_ask_for_are_seen() {
+    let dir = TempDir::new();
+    let state = dir.path().to_str().expect("UTF-8");
+    let args = ["--state-dir", state, "--listen", "0.0.0.0:0"];
+    look(&args).problem("key", &["can be reached from other machines", "pinwire key add", "--auth key"]);
+    assert!(run(pinwire().args(["key", "add", "--name", "one", "--state-dir", state])).status.success());
+    look(&args).problem("key", &["has somebody who could come in", "say `--auth key`"]);
+    look(&[&args[..], &["--auth", "key"]].concat()).has("ok", "key", &["good ones: 1"]);
+}
+
+#[test]
+fn a_state_directory_of_another_daemon_is_told_from_one_s_own() {
+    let dir = TempDir::new();
+    let state = dir.path().to_str().expect("UTF-8").to_owned();
+    let daemon = Daemon::start(&["--state-dir", &state]);
+    let pid = format!("pid {}", daemon.pid());
+    let found = look(&["--state-dir", &state]);
+    found.problem("disk", &["in use by another pinwire", &pid, "a directory of its own"]);
+    let found = look(&["--state-dir", &state, "--listen", &daemon.addr.to_string()]);
+    found.has("ok", "disk", &["in use by the running pinwire", &pid]);
+}
+
+#[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
+fn a_database_that_cannot_be_used_is_told_and_left_alone() {
+    let dir = TempDir::new();
+    let state = dir.path().to_str().expect("UTF-8");
+    assert!(run(pinwire().args(["key", "add", "--name", "one", "--state-dir", state])).status.success());
+    let list = || {
+        let all = fs::read_dir(dir.path()).expect("the directory").map(|entry| entry.expect("an entry").file_name());
+        all.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = list();
+    look(&["--state-dir", state]).has("ok", "disk", &["can be written"]);
+    assert_eq!(list(), before, "nothing is left behind");
+    let garbage = dir.file("pinwire.db", &"this is no database at all. ".repeat(100));
+    look(&["--state-dir", state]).problem("disk", &["pinwire.db' is damaged", "sets it aside", "a backup"]);
+    look(&["--state-dir", state, "--auth", "key"]).problem("key", &["the keys cannot be known", "see `disk`"]);
+    assert!(fs::read_to_string(garbage).expect("as it was").starts_with("this is no database"));
+}
+
+#[test]
+fn a_key_file_that_is_closed_to_the_user_is_to_be_opened_and_not_made_again() {
+    let dir = TempDir::new();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let key = dir.file("api.key", "a-key-of-somebody-else\n");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let key = key.to_str().expect("UTF-8");
+    if let Some(found) = as_nobody(&["--listen", "127.0.0.1:0", "--api-key-file", key]) {
+        found.problem("key", &["Permission denied", "`sudo chown ", "chmod 600"]);
+        assert!(!found.json.to_string().contains("openssl rand"), "{}", found.json);
+    }
+}
+
+/// Looks with a file of this text.
+fn look_by(text: &str) -> Found {
+    let dir = TempDir::new();
+    let file = dir.file("pinwire.toml", text);
+    look(&["--config", file.to_str().expect("UTF-8")])
+}
+
+#[test]
+fn commands_need_somebody_to_run_as() {
+    let template = |more: &str| format!("[commands]\n{more}\n[commands.templates.up]\nargv = [\"/usr/bin/uptime\"]\n");
+    look_by(&template("user = \"no-such-user\"")).problem("commands", &["no user 'no-such-user'", "commands.user"]);
+    if !rustix::process::geteuid().is_root() {
+        skipped("only root may not run commands as itself");
+        return;
+    }
+    look_by(&template("")).problem("commands", &["will be refused: the daemon runs as root", "set commands.user"]);
+    look_by(&template("user = \"root\"")).problem("commands", &["user 'root' is root"]);
+    for fine in ["allow_root = true", "user = \"nobody\""] {
+        assert!(!look_by(&template(fine)).json.to_string().contains("will be refused"), "{fine}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "hub"), ignore = "needs the feature hub")]
+fn docker_and_whom_alerts_are_told_are_looked_for() {
+    let missing = look_by("[docker]\nenabled = true\nsocket = \"/no/such/docker.sock\"\n");
+    missing.problem("docker", &["/no/such/docker.sock", "systemctl start docker"]);
+    let here = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = here.local_addr().expect("its address");
+    let hook = |url: &str| look_by(&format!("[alerts]\nwebhook = \"{url}\"\n"));
+    hook(&format!("http://{address}/secret")).has("ok", "alerts", &["is reached", &address.to_string()]);
+    let lost = hook("http://no-such-host.invalid/secret");
+    lost.problem("alerts", &["cannot find 'no-such-host.invalid'", "getent hosts"]);
+    assert!(!lost.json.to_string().contains("secret"), "{}", lost.json);
+    let command = look_by("[alerts]\ncommand = [\"/no/such/program\"]\n");
+    command.problem("alerts", &["cannot run /no/such/program", "chmod +x"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_an_object_too() {
+    let dir = TempDir::new();
+    let bad = dir.file("bad.toml", "nonsense = 1\n");
+    let output = run(pinwire().args(["doctor", "--json", "--config"]).arg(&bad));
+    assert_eq!(output.status.code(), Some(2));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an object");
+    let members: Vec<_> = found.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(members, ["findings", "gpio", "summary", "user", "version"]);
+    let finding = &found["findings"][0];
+    assert!(finding["what"].as_str().is_some_and(|what| what.contains("nonsense")), "{found}");
+    assert_eq!((&finding["part"], &finding["level"]), (&json!("config"), &json!("problem")));
+    assert_eq!((&found["gpio"]["ok"], &found["summary"]["problems"]), (&json!(false), &json!(1)));
+    assert!(text(&output.stderr).contains("nonsense"));
+}
+
+#[test]
+fn a_file_for_another_machine_can_be_checked() {
+    let dir = TempDir::new();
+    let file = dir.file("pi.toml", "[gpio]\nbackend = \"cdev\"\nchip = \"no-such-chip\"\n");
+    let output = run(pinwire().args(["check-config", "--config"]).arg(&file));
+    let (told, noted) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{noted}");
+    assert!(told.contains("configuration is good") && told.contains("gpio cdev"), "{told}");
+    assert!(noted.contains("note: not on this machine") && noted.contains("cdev"), "{noted}");
 }
 
 #[test]

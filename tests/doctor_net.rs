@@ -48,7 +48,28 @@ fn a_certificate_s_end_names_and_key_are_looked_at() {
     let soon = Command::new("date").args(["-u", "-d", "20 days", "+%Y%m%d000000Z"]).output().expect("date runs").stdout;
     let soon = make("soon", "DNS:localhost", String::from_utf8(soon).expect("digits").trim());
     tls(&soon, "", &dir).has("note", "tls", &["expires in", "days", "renew it"]);
-    tls(&(good.0.clone(), old.1), "", &dir).problem("tls", &["cannot be used", "belong together"]);
+    let key_of_old = old.1.clone();
+    tls(&(good.0.clone(), old.1), "", &dir).problem("tls", &["old.key' is not the one of", "belong together"]);
+    let nowhere = tls(&(good.0.clone(), dir.path().join("nowhere.key")), "", &dir);
+    nowhere.problem("tls", &["nowhere.key", "put it there"]);
+    let first = dir.path().join("v1.pem");
+    let made = Command::new("openssl")
+        .args(["x509", "-req", "-signkey"])
+        .arg(&key_of_old)
+        .arg("-in")
+        .arg(dir.path().join("old.csr"))
+        .arg("-out")
+        .arg(&first)
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let text = Command::new("openssl").args(["x509", "-noout", "-text", "-in"]).arg(&first).output().expect("runs");
+    if String::from_utf8_lossy(&text.stdout).contains("Version: 1 ") {
+        tls(&(first, key_of_old), "", &dir).problem("tls", &["X.509 version 1", "subjectAltName"]);
+    }
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&good.1, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    tls(&good, "", &dir).has("note", "tls", &["every user of this machine can read", "chmod o-rwx"]);
     let garbage = dir.file("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     tls(&(garbage, good.1.clone()), "", &dir).problem("tls", &["garbage.pem"]);
     // A daemon with TLS on the port is recognised by this very certificate.

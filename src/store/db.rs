@@ -113,31 +113,45 @@ impl Db {
         if may_exist(dir) { Db::open_read_only(dir) } else { Err(OpenError::Missing(dir.join(FILE))) }
     }
 
+    /// The same for who may leave nothing behind: where no other process has it open, SQLite would make files of its own
+    /// beside it to read it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_untouched(dir: &Path) -> Result<Db, OpenError> {
+        let path = dir.join(FILE);
+        if !may_exist(dir) || path.with_file_name(format!("{FILE}-wal")).exists() {
+            return Db::open_read_only_existing(dir);
+        }
+        Db::open_to_read(&path, How::Frozen).map_err(|why| explain(&path, why))
+    }
+
     /// Opens a database that cannot be written, to know its keys all the same.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open_read_only(dir: &Path) -> Result<Db, OpenError> {
         let path = dir.join(FILE);
-        let open = |how| -> Result<Db, Unfit> {
-            let sql = match how {
-                How::Frozen => {
-                    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-                    Connection::open_with_flags(frozen(&path), flags)?
-                }
-                _ => Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-            };
-            prepare(&sql)?;
-            schema::version(&sql)?;
-            check(&sql, &path)?;
-            Ok(Db { sql, path: path.clone(), how })
-        };
-        match open(How::Read) {
+        match Db::open_to_read(&path, How::Read) {
             Ok(db) => Ok(db),
             // With a write-ahead log that cannot be read, the file alone may not know of a revocation.
             Err(why) if has_log(&path) => Err(explain(&path, why)),
-            Err(_) => open(How::Frozen).map_err(|why| explain(&path, why)),
+            Err(_) => Db::open_to_read(&path, How::Frozen).map_err(|why| explain(&path, why)),
         }
+    }
+
+    fn open_to_read(path: &Path, how: How) -> Result<Db, Unfit> {
+        let sql = match how {
+            How::Frozen => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+                Connection::open_with_flags(frozen(path), flags)?
+            }
+            _ => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        prepare(&sql)?;
+        schema::version(&sql)?;
+        check(&sql, path)?;
+        Ok(Db { sql, path: path.to_owned(), how })
     }
 
     /// A database that ends with the process.

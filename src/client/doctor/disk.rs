@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfs, StatVfsMountFlags, statvfs};
 
-use super::Patient;
-use super::report::Finding;
+use super::report::{Finding, Level};
+use super::{Patient, keys, state};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -17,26 +17,33 @@ const LITTLE: u64 = 64 * MIB;
 /// A twentieth of a large disk is still plenty.
 const PLENTY: u64 = 1024 * MIB;
 
-const ROOM: &str = "`sudo journalctl --vacuum-size=50M`, `sudo apt clean`, then look with `sudo du -xh / | sort -h | \
-                    tail`; store.max_mib bounds what pinwire keeps";
-
 pub fn look(patient: &Patient) -> Vec<Finding> {
     let config = &patient.config;
     let mut findings = vec![];
     let state = config.state_dir.as_deref();
+    let mut barred = false;
     match state {
         None => findings.push(Finding::note(
             "disk",
             "there is no state_dir: keys, users, history and kept levels do not outlive the daemon",
             "set state_dir, such as \"/var/lib/pinwire\"",
         )),
-        Some(dir) => findings.push(writable(patient, dir)),
+        Some(dir) => {
+            let finding;
+            (finding, barred) = writable(patient, dir);
+            findings.push(finding);
+            findings.extend(state::taken(patient, dir));
+            findings.extend(keys::database(dir));
+        }
     }
     let place = state.and_then(|dir| dir.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned));
     let same = place.as_deref().is_some_and(|place| device(place).is_some() && device(place) == device(&config.root));
     let places = [place.filter(|_| !same), Some(config.root.clone())];
     for (place, what) in places.into_iter().zip(["the state directory's file system", "the root file system"]) {
-        findings.extend(place.map(|place| space(&place, what)));
+        let of_state = same || what != "the root file system";
+        // What was said of the directory is not said again.
+        let told = |finding: &Finding| barred && of_state && finding.level == Level::Problem;
+        findings.extend(place.map(|place| space(&place, what)).filter(|finding| !told(finding)));
     }
     findings
 }
@@ -46,13 +53,14 @@ fn device(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|meta| meta.dev())
 }
 
-fn writable(patient: &Patient, dir: &Path) -> Finding {
+/// Whether it can be written; and whether it is the file system itself that is in the way.
+fn writable(patient: &Patient, dir: &Path) -> (Finding, bool) {
     let name = dir.display();
     let who = &patient.subject.name;
     if let Err(error) = fs::metadata(dir) {
         let above = dir.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
         let fix = format!("`sudo install -d -o {who} -m 0700 {name}`");
-        return match error.kind() {
+        let finding = match error.kind() {
             io::ErrorKind::NotFound if patient.subject.may(above, Access::WRITE_OK | Access::EXEC_OK) => {
                 Finding::ok("disk", format!("state_dir {name} does not exist yet, and can be made at the start"))
             }
@@ -63,39 +71,92 @@ fn writable(patient: &Patient, dir: &Path) -> Finding {
             }
             _ => Finding::problem("disk", format!("state_dir {name} cannot be looked at: {error}"), &fix),
         };
+        return (finding, false);
     }
     if !dir.is_dir() {
         let what = format!("state_dir {name} is no directory");
-        return Finding::problem("disk", what, "name a directory, or move away what stands there");
+        return (Finding::problem("disk", what, "name a directory, or move away what stands there"), false);
     }
     let own = format!("`sudo chown -R {who} {name}`");
-    if patient.subject.is_other() {
-        return match patient.subject.may(dir, Access::WRITE_OK | Access::EXEC_OK) {
-            true => match probe(dir) {
-                Ok(()) => Finding::ok("disk", format!("state_dir {name} can be written by '{who}'")),
-                Err(error) => refused(&name.to_string(), &error, &own),
-            },
-            false => Finding::problem("disk", format!("state_dir {name}: '{who}' may not write it"), &own),
-        };
+    let other = patient.subject.is_other();
+    if other && !patient.subject.may(dir, Access::WRITE_OK | Access::EXEC_OK) {
+        return (Finding::problem("disk", format!("state_dir {name}: '{who}' may not write it"), &own), false);
     }
     match probe(dir) {
-        Ok(()) => Finding::ok("disk", format!("state_dir {name} can be written")),
-        Err(error) => refused(&name.to_string(), &error, &own),
+        Ok(()) if other => (Finding::ok("disk", format!("state_dir {name} can be written by '{who}'")), false),
+        Ok(()) => (Finding::ok("disk", format!("state_dir {name} can be written")), false),
+        Err(error) => refused(dir, &error, own),
     }
 }
 
-fn refused(name: &str, error: &io::Error, own: &str) -> Finding {
-    let (why, fix) = match error.kind() {
-        io::ErrorKind::PermissionDenied => ("this user may not".to_owned(), own),
-        io::ErrorKind::ReadOnlyFilesystem => ("its file system is read-only".to_owned(), REMOUNT),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ("there is no room".to_owned(), ROOM),
-        _ => (error.to_string(), "`dmesg | tail` may say more; a card with errors is to be replaced"),
+fn refused(dir: &Path, error: &io::Error, own: String) -> (Finding, bool) {
+    let (why, fix, bar) = match error.kind() {
+        io::ErrorKind::PermissionDenied => ("this user may not".to_owned(), own, false),
+        io::ErrorKind::ReadOnlyFilesystem => ("its file system is read-only".to_owned(), remount(dir), true),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => match statvfs(dir).ok() {
+            Some(stat) if lacks_inodes(&stat) => {
+                (format!("there is no inode left of {}: too many files", stat.f_files), fewer(dir), true)
+            }
+            stat => {
+                let free = stat.map(|stat| format!(" ({})", figures(&stat))).unwrap_or_default();
+                (format!("there is no room{free}"), make_room(dir), true)
+            }
+        },
+        _ => {
+            let fix = "`dmesg | tail` may say more; a card with errors is to be replaced";
+            (error.to_string(), fix.to_owned(), false)
+        }
     };
-    Finding::problem("disk", format!("state_dir {name} cannot be written: {why}"), fix)
+    (Finding::problem("disk", format!("state_dir {} cannot be written: {why}", dir.display()), &fix), bar)
 }
 
-const REMOUNT: &str = "`dmesg | grep -i ext4` says whether errors made it so (then replace the card); else `sudo mount -o \
-                       remount,rw /`, or take ro out of /etc/fstab; on purpose (overlayroot), put state_dir elsewhere";
+/// Where the file system of this place is mounted.
+fn mount_point(place: &Path) -> PathBuf {
+    let place = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| {
+        // The kernel's way to write what would end a word.
+        PathBuf::from(point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"))
+    });
+    let above = points.filter(|point| place.starts_with(point));
+    above.max_by_key(|point| point.components().count()).unwrap_or_else(|| PathBuf::from("/"))
+}
+
+fn remount(place: &Path) -> String {
+    let point = mount_point(place);
+    let shown = point.display();
+    let overlay = if point == Path::new("/") { "; on purpose (overlayroot), put state_dir elsewhere" } else { "" };
+    format!(
+        "`dmesg | grep -i ext4` says whether errors made it so (then replace the card); else `sudo mount -o remount,rw \
+         {shown}`, or take ro out of the line of {shown} in /etc/fstab{overlay}"
+    )
+}
+
+fn make_room(place: &Path) -> String {
+    let point = mount_point(place);
+    let system = "`sudo journalctl --vacuum-size=50M`, `sudo apt clean`, then look with ";
+    let first = if point == Path::new("/") { system } else { "look with " };
+    format!("{first}`sudo du -xh {} | sort -h | tail`; store.max_mib bounds what pinwire keeps", point.display())
+}
+
+fn fewer(place: &Path) -> String {
+    format!("`sudo du --inodes -x {} | sort -n | tail` shows where they are", mount_point(place).display())
+}
+
+/// Some file systems count no inodes.
+fn lacks_inodes(stat: &StatVfs) -> bool {
+    stat.f_files > 0 && (stat.f_favail == 0 || stat.f_favail < stat.f_files / 100)
+}
+
+fn free(stat: &StatVfs) -> (u64, f64) {
+    let unit = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize };
+    (stat.f_bavail.saturating_mul(unit), stat.f_bavail as f64 * 100.0 / (stat.f_blocks.max(1) as f64))
+}
+
+fn figures(stat: &StatVfs) -> String {
+    let (free, percent) = free(stat);
+    format!("{} MiB free, {percent:.0} %", free / MIB)
+}
 
 /// Makes a file, sees to it that it is on the disk, and removes it.
 fn probe(dir: &Path) -> io::Result<()> {
@@ -122,7 +183,7 @@ impl Drop for Removed {
 
 fn space(place: &Path, what: &str) -> Finding {
     match statvfs(place) {
-        Ok(stat) => room(what, &stat),
+        Ok(stat) => room(place, what, &stat),
         Err(error) => {
             let what = format!("{what} ({}) cannot be asked: {error}", place.display());
             Finding::problem("disk", what, "`dmesg | tail` may say why")
@@ -130,31 +191,26 @@ fn space(place: &Path, what: &str) -> Finding {
     }
 }
 
-fn room(what: &str, stat: &StatVfs) -> Finding {
+fn room(place: &Path, what: &str, stat: &StatVfs) -> Finding {
     if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Finding::problem("disk", format!("{what} is read-only: nothing new is kept"), REMOUNT);
+        return Finding::problem("disk", format!("{what} is read-only: nothing new is kept"), &remount(place));
     }
-    let unit = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize };
-    let free = stat.f_bavail.saturating_mul(unit);
-    let percent = stat.f_bavail as f64 * 100.0 / (stat.f_blocks.max(1) as f64);
-    let figures = format!("{} MiB free, {percent:.0} %", free / MIB);
-    // Some file systems count no inodes.
-    if stat.f_files > 0 && stat.f_favail < stat.f_files / 100 {
+    let ((free, percent), figures) = (free(stat), figures(stat));
+    if lacks_inodes(stat) {
         let what = format!("{what} has hardly an inode left ({} of {}): too many files", stat.f_favail, stat.f_files);
-        return Finding::problem("disk", what, "`sudo du --inodes -x / | sort -n | tail` shows where they are");
+        return Finding::problem("disk", what, &fewer(place));
     }
     if free < LITTLE || (percent < 5.0 && free < PLENTY) {
-        return Finding::problem("disk", format!("{what} is nearly full: {figures}"), ROOM);
+        return Finding::problem("disk", format!("{what} is nearly full: {figures}"), &make_room(place));
     }
     if percent < 5.0 {
-        return Finding::note("disk", format!("{what} fills up: {figures}"), ROOM);
+        return Finding::note("disk", format!("{what} fills up: {figures}"), &make_room(place));
     }
     Finding::ok("disk", format!("{what} has room: {figures}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Level;
     use super::*;
 
     #[test]
@@ -172,7 +228,7 @@ mod tests {
             f_flag: StatVfsMountFlags::empty(),
             f_namemax: 255,
         };
-        let level = |stat: &StatVfs| room("it", stat).level;
+        let level = |stat: &StatVfs| room(Path::new("/"), "it", stat).level;
         assert_eq!(level(&plain), Level::Ok);
         assert_eq!(level(&StatVfs { f_favail: 9, ..plain }), Level::Problem);
         assert_eq!(level(&StatVfs { f_files: 0, f_favail: 0, ..plain }), Level::Ok);

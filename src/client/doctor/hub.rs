@@ -209,10 +209,10 @@ fn key(patient: &Patient, mut socket: WebSocket<Stream>) -> Result<Finding, Find
     let peer = socket.get_ref().tcp().peer_addr().map_or_else(|_| "the hub".to_owned(), |peer| peer.to_string());
     if let Some(why) = &patient.agent_keyless {
         let what = format!("{peer} is reached, but there is no key to show it: {why}");
-        return Err(problem(
-            what,
-            "have the hub make one for this device, put it into a file of mode 0600 and name that",
-        ));
+        let make = "have the hub make one for this device, put it into a file of mode 0600 and name that";
+        let named = patient.secrets.iter().find(|(place, _)| why.starts_with(&format!("{place}: ")));
+        let closed = named.and_then(|(_, file)| super::key::closed(patient, file));
+        return Err(problem(what, closed.as_deref().unwrap_or(make)));
     }
     if agent.protocol == HubProtocol::Chatops {
         let what = format!("{peer} is reached; the key was not tried, which would replace a running agent's session");

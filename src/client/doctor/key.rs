@@ -12,7 +12,7 @@ use crate::config::Auth;
 pub fn look(patient: &Patient) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(why) = &patient.keyless {
-        findings.push(keyless(why));
+        findings.push(keyless(patient, why));
     } else {
         findings.push(own(patient));
     }
@@ -31,8 +31,26 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
 }
 
 /// The configuration's own words have the fix behind the last colon or semicolon, mostly; here it stands by itself.
-fn keyless(why: &str) -> Finding {
-    Finding::problem("key", why, keys::FIX)
+fn keyless(patient: &Patient, why: &str) -> Finding {
+    let named = patient.secrets.iter().find(|(place, _)| why.starts_with(&format!("{place}: cannot use the key file")));
+    if let Some((_, file)) = named {
+        return Finding::problem("key", why, closed(patient, file).as_deref().unwrap_or(keys::FIX));
+    }
+    // Where nobody said that keys are asked for, those of the store are not looked at.
+    match &patient.config.state_dir {
+        Some(dir) if keys::lets_in(dir) => {
+            let what = format!("{why} (the store in {} has somebody who could come in)", dir.display());
+            Finding::problem("key", what, "say `--auth key`, or auth.mode = \"key\" in the configuration")
+        }
+        _ => Finding::problem("key", why, keys::FIX),
+    }
+}
+
+/// What to do about a key file that is there and may not be read.
+pub fn closed(patient: &Patient, file: &Path) -> Option<String> {
+    let denied = std::fs::File::open(file).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    let (name, file) = (&patient.subject.name, file.display());
+    denied.then(|| format!("`sudo chown {name} {file} && sudo chmod 600 {file}`, if its directory is open to '{name}'"))
 }
 
 fn own(patient: &Patient) -> Finding {

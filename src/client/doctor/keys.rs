@@ -7,18 +7,51 @@ use super::report::Finding;
 use crate::rt::clock;
 use crate::store::{Db, OpenError};
 
-/// What the database has.
 /// For who has no key.
-pub const FIX: &str = "`pinwire key add --name NAME --state-dir DIR` makes one that the daemon with this state_dir knows; or put one word into \
+pub const FIX: &str = "`pinwire key add --name NAME --state-dir DIR` makes one that a daemon with this state_dir and --auth key \
+     (auth.mode = \"key\") asks for; or put one word into \
      a file (`openssl rand -hex 32`), `chmod 600` it and name it in auth.api_key_file";
 
 /// For who may not have meant that everybody is let in.
 pub const INSTEAD: &str = "if that is not meant, take it out and make a key with `pinwire key add`";
 
+/// What is wrong with the database itself.
+pub fn database(dir: &Path) -> Option<Finding> {
+    let why = Db::open_untouched(dir).err()?;
+    match &why {
+        OpenError::Damaged(..) => {
+            let what =
+                format!("{why}: the next start sets it aside and begins a new one, without its keys and history");
+            let fix =
+                "put a backup in its place while the daemon is stopped; `sqlite3 pinwire.db .recover` may save some";
+            Some(Finding::problem("disk", what, fix))
+        }
+        OpenError::Newer(..) | OpenError::Foreign(_) => {
+            let what = format!("the daemon does not start: {why}");
+            Some(Finding::problem("disk", what, "name another directory in state_dir (--state-dir)"))
+        }
+        // Nothing to be wrong, or a matter of who may read it, which the directory says.
+        OpenError::Missing(_) | OpenError::Unusable(..) => None,
+    }
+}
+
+/// Whether the store has somebody who may come in.
+pub fn lets_in(dir: &Path) -> bool {
+    let Ok(db) = Db::open_untouched(dir) else { return false };
+    let now = clock::wall();
+    let key =
+        db.keys().is_ok_and(|keys| keys.iter().any(|key| key.server_id.is_none() && key.record().fault(now).is_none()));
+    key || db.users().is_ok_and(|users| users.iter().any(|account| account.user.is_active))
+}
+
 pub fn look(patient: &Patient, dir: &Path) -> Finding {
-    let db = match Db::open_read_only_existing(dir) {
+    let db = match Db::open_untouched(dir) {
         Ok(db) => db,
         Err(OpenError::Missing(_)) => return first_key(patient, dir, None),
+        Err(why @ (OpenError::Damaged(..) | OpenError::Newer(..) | OpenError::Foreign(_))) => {
+            let fix = "mend the database first (see `disk`)";
+            return Finding::problem("key", format!("the keys cannot be known: {why}"), fix);
+        }
         Err(why) => {
             let fix = format!(
                 "`sudo pinwire doctor …` may read it; `sudo chown -R {} {}`",

@@ -11,10 +11,12 @@ mod key;
 mod keys;
 mod lines;
 mod model;
+mod neighbours;
 mod port;
 mod power;
 mod procs;
 mod report;
+mod state;
 mod tls;
 mod who;
 mod x509;
@@ -50,7 +52,7 @@ struct Patient {
 type Look = (&'static str, fn(&Patient) -> Vec<Finding>);
 
 /// In the order in which they are told. The lines come between the first three and the rest.
-const LOOKS: [Look; 10] = [
+const LOOKS: [Look; 13] = [
     ("config", config),
     ("user", who::look),
     ("model", model::look),
@@ -61,6 +63,9 @@ const LOOKS: [Look; 10] = [
     ("key", key::look),
     ("tls", tls::look),
     ("hub", hub::look),
+    ("commands", neighbours::commands),
+    ("docker", neighbours::docker),
+    ("alerts", neighbours::alerts),
 ];
 
 /// How many of them are told before the lines.
@@ -95,6 +100,15 @@ pub fn doctor(examined: Examined, as_agent: bool, config_is_named: bool, json: b
         findings.extend(found.unwrap_or_else(|_| vec![late(part)]));
     }
     report::print(&findings, &gpio, &patient.subject, json)
+}
+
+/// The same object for a configuration that cannot be used, which is then all there is to say.
+pub fn refused(why: &str) {
+    let gpio =
+        GpioReport { ok: false, backend: None, simulated: false, why: "the configuration cannot be used".to_owned() };
+    let findings = [Finding { fix: None, ..Finding::problem("config", why, "") }];
+    // What it returns is the exit code, and this has one of its own.
+    let _ = report::print(&findings, &gpio, &Subject::own(std::path::Path::new("/")), true);
 }
 
 fn begin((_, look): Look, patient: &Arc<Patient>) -> std::io::Result<Receiver<Vec<Finding>>> {

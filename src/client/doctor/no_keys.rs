@@ -13,6 +13,14 @@ pub const FIX: &str =
 /// For who may not have meant that everybody is let in.
 pub const INSTEAD: &str = "if that is not meant, take it out and name a file with a key in auth.api_key_file";
 
+pub fn database(_: &Path) -> Option<Finding> {
+    None
+}
+
+pub fn lets_in(_: &Path) -> bool {
+    false
+}
+
 pub fn look(_: &Patient, _: &Path) -> Finding {
     Finding::problem("key", features::HUB.needed_by("a key in the state directory"), FIX)
 }

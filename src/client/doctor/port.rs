@@ -121,6 +121,20 @@ fn taken(patient: &Patient, address: SocketAddr) -> Finding {
     }
 }
 
+/// Whether this process listens there; of others' processes a daemon's answer has to do.
+pub fn is_held_by(patient: &Patient, address: SocketAddr, pid: u32) -> bool {
+    let listeners = listeners(address);
+    if listeners.is_empty() {
+        return false;
+    }
+    let who = holders(|link| listeners.iter().any(|listener| link == format!("socket:[{}]", listener.inode)));
+    if !who.is_empty() {
+        return who.iter().any(|holder| holder.pid == pid);
+    }
+    let answer = ask(address, patient.config.tls.as_ref());
+    answer.is_some_and(|answer| answer["node_id"] == patient.config.node_id.as_str())
+}
+
 struct Listener {
     uid: u32,
     inode: u64,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Patient;
 use super::report::Finding;
 use super::x509::Facts;
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
 use crate::conn::Tls;
 use crate::rt::clock;
 
@@ -22,9 +22,7 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
         return vec![Finding::ok("tls", "off: connections are plain")];
     };
     if let Err(error) = Tls::load(files) {
-        let fix = "name PEM files in tls.cert and tls.key that belong together; `openssl x509 -in CERT -noout -pubkey` and \
-                   `openssl pkey -in KEY -pubout` print the same key then";
-        return vec![Finding::problem("tls", error.to_string(), fix)];
+        return vec![unusable(patient, files, &error.to_string())];
     }
     let Some(facts) = Tls::certificate(files).and_then(|der| Facts::read(&der)) else {
         let what = format!("the certificate '{}' cannot be taken apart", files.cert.display());
@@ -36,7 +34,59 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
     };
     let own = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     let names = named(&facts, &patient.config, &own);
-    [time(&facts, clock::wall())].into_iter().chain(names).collect()
+    [time(&facts, clock::wall())].into_iter().chain(names).chain(open(files)).collect()
+}
+
+/// Each way not to be usable has a fix of its own.
+fn unusable(patient: &Patient, files: &TlsFiles, why: &str) -> Finding {
+    let TlsFiles { cert, key } = files;
+    let (name, shown_cert, shown_key) = (&patient.subject.name, cert.display(), key.display());
+    let mut what = why.to_owned();
+    let unread = [cert, key].into_iter().find(|file| std::fs::File::open(file).is_err());
+    let fix = if let Some(file) = unread {
+        let shown = file.display();
+        match file.try_exists() {
+            Ok(true) => {
+                format!("'{name}' may not read it: `sudo chown {name} {shown}`, and open its directory to them")
+            }
+            Ok(false) => {
+                format!(
+                    "put it there, or write where it is: tls.cert (--tls-cert) and tls.key (--tls-key); `ls -l {shown}`"
+                )
+            }
+            Err(_) => format!("its directory is closed to '{name}': `namei -l {shown}` shows where"),
+        }
+    } else if why.contains("UnsupportedCertVersion") {
+        what = format!("certificate '{shown_cert}' cannot be used: it is X.509 version 1, and version 3 is needed");
+        "make it again with a name in it, which makes it version 3: `openssl req … -addext subjectAltName=DNS:NAME`, or \
+         `openssl x509 -req … -extfile FILE`"
+            .to_owned()
+    } else if why.contains("KeyMismatch") {
+        what = format!("the key '{shown_key}' is not the one of the certificate '{shown_cert}'");
+        format!(
+            "name two in tls.cert and tls.key that belong together; `openssl x509 -in {shown_cert} -noout -pubkey` and \
+             `openssl pkey -in {shown_key} -pubout` print the same then"
+        )
+    } else {
+        "name PEM files in tls.cert (the server's own certificate first) and tls.key; `openssl x509 -in CERT -noout -text` \
+         and `openssl pkey -in KEY -noout -check` say more"
+            .to_owned()
+    };
+    Finding::problem("tls", what, &fix)
+}
+
+/// A group may be meant to read it, as Debian's ssl-cert is; everybody is not.
+fn open(files: &TlsFiles) -> Option<Finding> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = std::fs::metadata(&files.key).ok().filter(|meta| meta.is_file())?.mode();
+    let key = files.key.display();
+    (mode & 0o004 != 0).then(|| {
+        Finding::note(
+            "tls",
+            format!("every user of this machine can read the key {key}"),
+            &format!("`sudo chmod o-rwx {key}`"),
+        )
+    })
 }
 
 fn time(facts: &Facts, now: SystemTime) -> Finding {

@@ -62,7 +62,7 @@ impl Subject {
         if own.uid == 0 { of_service().unwrap_or(own) } else { own }
     }
 
-    fn own(root: &Path) -> Subject {
+    pub fn own(root: &Path) -> Subject {
         let uid = rustix::process::geteuid().as_raw();
         let mut groups = vec![rustix::process::getegid().as_raw()];
         groups.extend(rustix::process::getgroups().unwrap_or_default().into_iter().map(|group| group.as_raw()));
@@ -79,6 +79,10 @@ impl Subject {
         groups.extend(more.filter_map(|group| group_id(root, group)));
         groups.extend(groups_of(root, &name));
         Some(Subject { name, uid, groups, is_self: false })
+    }
+
+    pub fn is(&self, uid: u32) -> bool {
+        self.uid == uid
     }
 
     pub fn is_root(&self) -> bool {
@@ -232,7 +236,7 @@ pub fn user_name(root: &Path, uid: u32) -> Option<String> {
     entry(root, "passwd", 2, &uid.to_string())?.into_iter().next()
 }
 
-fn user_id(root: &Path, name: &str) -> Option<(u32, u32)> {
+pub fn user_id(root: &Path, name: &str) -> Option<(u32, u32)> {
     let fields = entry(root, "passwd", 0, name)?;
     Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
