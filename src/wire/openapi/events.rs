@@ -6,8 +6,8 @@ use super::schema::*;
 
 pub const ROUTES: &[Route] = &[Route::post("/publish", "publish", "Publish an event to all who subscribed to it")
     .about(
-        "PiCloud's publish. Names under `gpio.`, `node.`, `cluster.`, `system.`, `telemetry.` \
-        and `agent.` are the daemon's own. The `Content-Type` is ignored, and names of \
+        "PiCloud's publish. Names under `gpio.`, `node.`, `cluster.`, `system.`, `telemetry.`, \
+        `agent.` and `presence.` are the daemon's own. The `Content-Type` is ignored, and names of \
         members are taken in any case.",
     )
     .takes(&[

@@ -1,0 +1,169 @@
+//! `pinwire watch --since`: killed, started again, cut off: nothing is missing, nothing comes twice.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::{Daemon, kill, pinwire};
+use serde_json::{Value, json};
+
+/// A watcher and the lines it prints.
+struct Watcher {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Watcher {
+    fn start(mut command: Command) -> Watcher {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Watcher { child, lines }
+    }
+
+    /// What it says on stderr first: from then on it is subscribed.
+    fn ready(&mut self) -> String {
+        let mut said = String::new();
+        BufReader::new(self.child.stderr.take().expect("piped")).read_line(&mut said).expect("text");
+        said
+    }
+
+    /// The next event's number, and where it is.
+    fn next(&mut self) -> Option<(u64, String)> {
+        let line = self.lines.next()?.expect("text");
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let n = event["data"].as_str().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"));
+        Some((n, event["position"].as_str().unwrap_or_else(|| panic!("no position: {line}")).to_owned()))
+    }
+}
+
+/// Publishes numbers until it is told to end; how many it were.
+fn publisher(daemon: &Daemon, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
+    let (mut ws, stop) = (daemon.ws("/publish?clientName=p"), Arc::clone(stop));
+    std::thread::spawn(move || {
+        let mut n = 0;
+        while !stop.load(Ordering::Relaxed) {
+            ws.send(&json!({"event": "load.a", "data": n.to_string()}).to_string());
+            n += 1;
+            if n % 8 == 0 {
+                ws.sync();
+            }
+        }
+        ws.send(&json!({"event": "load.a", "data": n.to_string()}).to_string());
+        ws.sync();
+        n + 1
+    })
+}
+
+#[test]
+fn a_watcher_that_was_killed_goes_on_where_it_was() {
+    let daemon = Daemon::with_config("[history]\ncount = 100000\nbytes = 67108864\n", &[]);
+    let watch = |since: &str| {
+        let mut command = daemon.client("watch");
+        command.args(["load.**", "--since", since]);
+        Watcher::start(command)
+    };
+    let mut watcher = watch("now");
+    assert_eq!(watcher.ready(), "watching load.**\n");
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = publisher(&daemon, &stop);
+    let mut seen = 0;
+    for _ in 0..3 {
+        let mut position = String::new();
+        for _ in 0..100 {
+            let (n, at) = watcher.next().expect("an event");
+            assert_eq!(n, seen, "nothing is missing and nothing comes twice");
+            (seen, position) = (seen + 1, at);
+        }
+        kill(watcher.child.id(), "KILL");
+        assert!(!watcher.child.wait().expect("its end").success());
+        watcher = watch(&position);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let written = publishing.join().expect("the publisher");
+    while seen < written {
+        let (n, _) = watcher.next().expect("an event");
+        assert_eq!(n, seen);
+        seen += 1;
+    }
+    kill(watcher.child.id(), "KILL");
+    let _ = watcher.child.wait();
+}
+
+/// Stands between a client and the daemon, and cuts the cable.
+struct Cable {
+    addr: SocketAddr,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Cable {
+    fn to(daemon: SocketAddr) -> Cable {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("its address");
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let list = Arc::clone(&open);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = TcpStream::connect(daemon).expect("the daemon");
+                let both = [(&near, &far), (&far, &near)].map(|(from, to)| (clone(from), clone(to)));
+                list.lock().expect("unpoisoned").extend([near, far]);
+                for (mut from, mut to) in both {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Cable { addr, open }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().expect("unpoisoned").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn clone(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().expect("a descriptor")
+}
+
+#[test]
+fn a_watcher_that_was_cut_off_comes_back_by_itself() {
+    let daemon = Daemon::with_config("[history]\ncount = 100000\nbytes = 67108864\n", &[]);
+    let cable = Cable::to(daemon.addr);
+    let mut command = pinwire();
+    command.args(["watch", "--url", &format!("ws://{}", cable.addr), "load.*", "--since", "now", "--count", "400"]);
+    let mut watcher = Watcher::start(command);
+    assert_eq!(watcher.ready(), "watching load.*\n");
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = publisher(&daemon, &stop);
+    for expected in 0..400 {
+        let (n, _) = watcher.next().expect("an event");
+        assert_eq!(n, expected, "nothing is missing and nothing comes twice");
+        if expected % 150 == 100 {
+            cable.cut();
+        }
+    }
+    assert!(watcher.child.wait().expect("its end").success());
+    stop.store(true, Ordering::Relaxed);
+    publishing.join().expect("the publisher");
+}
+
+#[test]
+fn a_position_of_another_start_is_said_to_be_lost_and_it_goes_on_from_now() {
+    let daemon = Daemon::start(&[]);
+    let mut command = daemon.client("watch");
+    command.args(["load.*", "--count", "1", "--since", "00c0ffee00c0ffee:7"]);
+    let mut watcher = Watcher::start(command);
+    let said = watcher.ready();
+    assert!(said.contains("does not know what happened since 00c0ffee00c0ffee:7"), "{said}");
+    let body = json!({"event": "load.a", "data": "0"}).to_string();
+    assert_eq!(daemon.http("POST", "/publish?clientName=x", &[], &body).status, 201);
+    assert_eq!(watcher.next().expect("an event").0, 0);
+    assert!(watcher.child.wait().expect("its end").success());
+}
