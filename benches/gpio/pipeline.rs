@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::common::Ws;
-use crate::frames::{Counter, client_text};
+use crate::frames::{Counter, Speech, client_text};
 
 /// Requests that are sent in turn for as long as it takes.
 pub struct Pipeline {
@@ -24,7 +24,7 @@ impl Pipeline {
         // The client's end closes nothing: the connection goes on in this one.
         Ok(Pipeline {
             stream,
-            answers: Counter::default(),
+            answers: Counter::new(Speech::WebSocket),
             requests: requests.map(client_text),
             sent: 0,
             buffer: vec![0; 64 * 1024],

@@ -24,7 +24,7 @@ pub struct Settings {
     pub slow_events: Slow,
 }
 
-/// Where the sequence of an earlier run goes on; see [`Hub::begin`].
+/// Where the sequence of an earlier run goes on; see [`super::Hub::begin`].
 pub struct Origin {
     pub epoch: Epoch,
     /// The first number of this run: larger than any that was ever given out under this epoch.

@@ -103,8 +103,8 @@ impl Document {
                     let offset = rest.strip_prefix(':').is_some_and(|offset| offset.parse::<u64>().is_ok());
                     hex && if rule == "^[0-9a-f]{16}$" { rest.is_empty() } else { offset }
                 }),
-                "minimum" => !(number(value) < number(rule)),
-                "maximum" => !(number(value) > number(rule)),
+                "minimum" => value.as_f64().is_none_or(|it| it >= number(rule)),
+                "maximum" => value.as_f64().is_none_or(|it| it <= number(rule)),
                 "maxLength" => value.as_str().map(str::len) <= bound(),
                 "minItems" => value.as_array().map(Vec::len) >= bound(),
                 "maxItems" => value.as_array().map(Vec::len) <= bound(),

@@ -16,9 +16,11 @@ use crate::conn::Bell;
 use crate::hub::member;
 
 #[allow(dead_code, reason = "the model needs not all of it")]
+#[allow(clippy::duplicate_mod, reason = "the same source on purpose, with other locks")]
 #[path = "../handover.rs"]
 mod handover;
 
+#[allow(clippy::duplicate_mod, reason = "the same source on purpose, with other locks")]
 #[path = "../lobby.rs"]
 mod lobby;
 
