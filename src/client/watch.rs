@@ -1,5 +1,6 @@
 //! `watch`: events as they happen, and with `--since` those that happened meanwhile.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use crossbeam_channel::never;
