@@ -266,7 +266,7 @@ impl Daemon {
             node_id: config.node_id.clone(),
             notify: Arc::clone(&notify),
         });
-        let agent = agent.map_err(StartError::new)?;
+        let agent = agent.map_err(StartError::config)?;
         // It counts what is open by now.
         let door = Door::new(&config.front, &config.session, descriptors_for_later(config), rooms);
         // The status is in place before anybody can ask for it.

@@ -108,7 +108,7 @@ fn a_newer_database_and_somebody_else_s_are_left_alone() {
     add(&state);
     let file = state.join("pinwire.db");
     let mut newer = fs::read(&file).expect("there");
-    assert_eq!(&newer[60..64], [0, 0, 0, 2], "user_version, as the file format has it");
+    assert_eq!(&newer[60..64], [0, 0, 0, 3], "user_version, as the file format has it");
     newer[63] = 99;
     let mut foreign = fs::read(&file).expect("there");
     foreign[68..72].copy_from_slice(b"ELSE");

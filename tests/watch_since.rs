@@ -15,19 +15,22 @@ use serde_json::{Value, json};
 struct Watcher {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// Kept open: it says more than its first line.
+    said: BufReader<std::process::ChildStderr>,
 }
 
 impl Watcher {
     fn start(mut command: Command) -> Watcher {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Watcher { child, lines }
+        let said = BufReader::new(child.stderr.take().expect("piped"));
+        Watcher { child, lines, said }
     }
 
     /// What it says on stderr first: from then on it is subscribed.
     fn ready(&mut self) -> String {
         let mut said = String::new();
-        BufReader::new(self.child.stderr.take().expect("piped")).read_line(&mut said).expect("text");
+        self.said.read_line(&mut said).expect("text");
         said
     }
 

@@ -1,5 +1,6 @@
 //! `watch`: events as they happen, and with `--since` those that happened meanwhile.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use crossbeam_channel::never;
@@ -38,7 +39,7 @@ pub fn watch(args: &WatchArgs) -> Result<(), ClientError> {
         if args.since.is_none() || !watch.begun || !ended.may_return {
             return Err(ended.error);
         }
-        eprintln!("pinwire: {}; trying again", ended.error);
+        say(&format!("pinwire: {}; trying again", ended.error));
         // Nobody ever sends: this is the limit alone.
         let _ = never::<()>().recv_timeout(watch.wait);
         watch.wait = (watch.wait * 2).min(RETRY.1);
@@ -104,12 +105,12 @@ impl Watch {
         if answer["recovered"] == false
             && let Some(seen) = self.seen
         {
-            eprintln!("pinwire: the daemon does not know what happened since {seen}: events may be missing here");
+            say(&format!("pinwire: the daemon does not know what happened since {seen}: events may be missing here"));
         }
         // A daemon of before there were positions answers a text.
         self.seen = position(answer).or(self.seen);
         if !self.begun {
-            eprintln!("watching {}", self.topics.join(" "));
+            say(&format!("watching {}", self.topics.join(" ")));
         }
         self.begun = true;
         self.wait = RETRY.0;
@@ -134,4 +135,9 @@ impl Watch {
 fn position(message: &Value) -> Option<Position> {
     let epoch: Epoch = message["epoch"].as_str()?.parse().ok()?;
     Some(Position { epoch, offset: message["offset"].as_u64()? })
+}
+
+/// To who looks on; if nobody does any more, the events on stdout still count.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
