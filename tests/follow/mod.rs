@@ -17,8 +17,8 @@ pub const PUBLISHERS: usize = 8;
 const END_PIN: u64 = 27;
 const END_TOPIC: &str = "load.end";
 
-/// Room for everything that is written while somebody is away.
-pub const HISTORY: &str = "[history]\ncount = 100000\nbytes = 67108864\n";
+/// Room for everything that is written, a minute long: clients that are cut again and again fall far behind.
+pub const HISTORY: &str = "[history]\ncount = 1000000\nbytes = 1073741824\n";
 
 /// Writes numbered messages on `load.<who>` and turns GPIO4 and the next ones on and off.
 pub struct Publisher {
@@ -283,12 +283,12 @@ impl Follower {
 
     /// Everything that was written was seen, once.
     pub fn check(&self, written: &[u64]) {
+        let wrong = (self.lost, self.duplicates, self.not_recovered);
+        assert_eq!(wrong, (0, 0, 0), "{:?}: lost, twice, not recovered", self.kind);
         for (who, written) in written.iter().enumerate() {
             let name = if self.kind == Kind::Events { (4 + who).to_string() } else { format!("load.p{who}") };
             assert_eq!(self.next.get(&name).copied().unwrap_or_default(), *written, "{:?}: {name}", self.kind);
         }
-        let wrong = (self.lost, self.duplicates, self.not_recovered);
-        assert_eq!(wrong, (0, 0, 0), "{:?}: lost, twice, not recovered", self.kind);
     }
 }
 
