@@ -215,6 +215,9 @@ pub struct PublishArgs {
     /// Publish under this client name
     #[arg(long, default_value = "pinwire", value_parser = NonEmptyStringValueParser::new())]
     pub name: String,
+    /// Print what became of it: accepted, or durable (on the disk, where the topic is), and its position
+    #[arg(long)]
+    pub ack: bool,
 }
 
 #[derive(Args, Clone, Debug)]

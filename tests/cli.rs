@@ -163,6 +163,16 @@ fn watch_without_patterns_sees_everything_until_the_daemon_goes() {
 }
 
 #[test]
+fn publish_tells_what_became_of_it_to_who_asks() {
+    let daemon = Daemon::start(&[]);
+    let output = run(daemon.client("publish").args(["door", "open", "--ack"]));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert!(said["status"] == "accepted" && said["offset"].is_u64() && output.status.success(), "{output:?}");
+    let silent = run(daemon.client("publish").args(["door", "open"]));
+    assert!(silent.stdout.is_empty() && silent.status.success(), "{silent:?}");
+}
+
+#[test]
 fn publish_takes_its_data_from_the_line_from_standard_input_or_none() {
     let daemon = Daemon::start(&[]);
     let mut reader = daemon.ws("/subscribe?clientName=reader");

@@ -170,3 +170,25 @@ fn a_position_of_another_start_is_said_to_be_lost_and_it_goes_on_from_now() {
     assert_eq!(watcher.next().expect("an event").0, 0);
     assert!(watcher.child.wait().expect("its end").success());
 }
+
+#[test]
+fn a_watcher_that_was_stopped_goes_on() {
+    let daemon = Daemon::start(&[]);
+    let mut command = daemon.client("watch");
+    command.args(["load.*", "--count", "1"]);
+    let mut watcher = Watcher::start(command);
+    assert_eq!(watcher.ready(), "watching load.*\n");
+    let state = format!("/proc/{}/stat", watcher.child.id());
+    for signal in ["STOP", "CONT"] {
+        kill(watcher.child.id(), signal);
+        let began = std::time::Instant::now();
+        // That it is so is all there is to see of it.
+        while std::fs::read_to_string(&state).expect("it lives").contains(") T ") != (signal == "STOP") {
+            assert!(began.elapsed() < common::LIMIT, "{signal}");
+        }
+    }
+    let body = json!({"event": "load.a", "data": "7"}).to_string();
+    assert_eq!(daemon.http("POST", "/publish?clientName=x", &[], &body).status, 201);
+    assert_eq!(watcher.next().expect("an event").0, 7);
+    assert!(watcher.child.wait().expect("its end").success());
+}

@@ -65,10 +65,16 @@ pub fn publish(args: &PublishArgs) -> Result<(), ClientError> {
         }
         other => other.unwrap_or_default().to_owned(),
     };
-    let body = serde_json::json!({ "event": args.event, "data": data }).to_string();
+    let mut body = serde_json::json!({ "event": args.event, "data": data });
+    if args.ack {
+        body["ack"] = true.into();
+    }
     let link = Link::new(&args.client)?;
-    let (status, text) = link.post("/publish", &args.name, &body)?;
-    if status == 201 { Ok(()) } else { Err(ClientError(format!("the daemon answered {status}: {}", text.trim()))) }
+    match link.post("/publish", &args.name, &body.to_string())? {
+        (201, text) if args.ack => print_line(text.trim()),
+        (201, _) => Ok(()),
+        (status, text) => Err(ClientError(format!("the daemon answered {status}: {}", text.trim()))),
+    }
 }
 
 /// Says what a configuration comes to, having checked what can be checked without starting.

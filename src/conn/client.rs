@@ -256,9 +256,15 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(stream) => stream.read(buf),
-            Stream::Tls(stream) => stream.read(buf),
+        loop {
+            let read = match self {
+                Stream::Plain(stream) => stream.read(buf),
+                Stream::Tls(stream) => stream.read(buf),
+            };
+            // A process that is stopped and goes on (Ctrl-Z and `fg`), signal(7): sockets with a timeout.
+            if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                return read;
+            }
         }
     }
 }

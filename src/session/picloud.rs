@@ -165,10 +165,15 @@ impl Conversation for Publish {
 
     fn message(&mut self, line: &mut Line, payload: &[u8], _text: bool) -> Result<(), End> {
         let message = picloud::parse_publish(payload).map_err(|error| End::close(CLOSE_BAD_DATA, error))?;
-        if message.event.is_empty() {
-            return Ok(()); // HTTP answers 400; PiCloud's socket has no answers, so it is ignored here
-        }
         let (name, id) = (message.event.clone(), message.id.map(|id| Box::<str>::from(id.get())));
+        if message.event.is_empty() {
+            // HTTP answers 400; on PiCloud's socket it is ignored, unless the client waits for an answer.
+            if message.wants_ack() == Ok(true) {
+                let why = "'event' is missing or empty";
+                frame::text_with(&mut line.replies, |out| picloud::error(out, &name, why, id.as_deref()));
+            }
+            return Ok(());
+        }
         let rights = line.rights.as_deref();
         let published = match message.wants_ack() {
             Ok(true) => {
