@@ -230,6 +230,8 @@ fn without_a_wish_http_answers_as_before_and_with_one_what_became_of_it() {
     let wrong = r#"{"event":"bell","data":"x","ack":"yes"}"#;
     let wrong = daemon.http("POST", "/publish", &[("X-API-Client-Name", "writer")], wrong);
     assert!(wrong.status == 400 && wrong.body.contains("ack"), "{wrong:?}");
+    let wrong = post(&daemon, "/publish?ack=yes", "bell", "x");
+    assert!(wrong.status == 400 && wrong.body.contains("'ack' must be 1 or 0"), "{wrong:?}");
     // Who waits for an answer gets one, also to a message that PiCloud ignores.
     let mut ws = daemon.ws("/publish?clientName=writer");
     ws.send(r#"{"data":"x","ack":true,"id":4}"#);

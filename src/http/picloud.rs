@@ -7,6 +7,7 @@ use crate::actions::topics::{self, Refused};
 use crate::auth;
 use crate::types::rights::Rights;
 use crate::wire::picloud::parse_publish;
+use crate::wire::wants;
 
 pub fn answer(rooms: &Rooms, asked: &Asked) -> Reply {
     // PiCloud's order: method, key, name, and only then the request itself.
@@ -44,9 +45,9 @@ fn publish(rooms: &Rooms, asked: &Asked, rights: Option<&Rights>) -> Reply {
     if message.event.is_empty() {
         return bad("'event' is missing or empty");
     }
-    let wanted = match message.wants_ack() {
-        Ok(wanted) => wanted || asks_for_ack(&asked.query),
-        Err(reason) => return bad(&reason),
+    let wanted = match (message.wants_ack(), asks_for_ack(&asked.query)) {
+        (Ok(in_body), Ok(in_query)) => in_body || in_query,
+        (Err(reason), _) | (_, Err(reason)) => return bad(&reason),
     };
     let published = match wanted {
         true => ack::publish(rooms, rights, message.into_body(), asked.may_wait),
@@ -61,6 +62,7 @@ fn publish(rooms: &Rooms, asked: &Asked, rights: Option<&Rights>) -> Reply {
 }
 
 /// `?ack=1`, or `true`.
-fn asks_for_ack(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "ack" && matches!(&*value, "1" | "true"))
+fn asks_for_ack(query: &str) -> Result<bool, String> {
+    let value = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "ack").map(|(_, value)| value);
+    wants::query_flag("ack", value.as_deref())
 }

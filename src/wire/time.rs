@@ -27,8 +27,14 @@ pub fn is_rfc3339(text: &str) -> bool {
                 && digits(4..6).is_some_and(|m| m < 60)
         }
     };
+    // humantime knows no time before 1970; the calendar is the same every 400 years.
+    let (year, rest) = date_time.split_at_checked(4).unwrap_or(("", date_time));
+    let year = match year.parse::<u16>() {
+        Ok(past) if past < 1970 && year.bytes().all(|digit| digit.is_ascii_digit()) => (2000 + past % 400).to_string(),
+        _ => year.to_owned(),
+    };
     // humantime wants `Z`; the offset does not change what the rest must look like.
-    offset_ok && humantime::parse_rfc3339(&format!("{date_time}Z")).is_ok()
+    offset_ok && humantime::parse_rfc3339(&format!("{year}{rest}Z")).is_ok()
 }
 
 /// The time of an RFC 3339 timestamp with any offset. Without an offset it counts as UTC, as Python's naive times do
@@ -82,6 +88,8 @@ mod tests {
             "2026-03-02T08:15:30.123456789Z",
             "2026-03-02T08:15:30+01:00",
             "2026-03-02T08:15:30.5-11:30",
+            "1948-02-29T08:50:00.0Z",
+            "0000-01-01T00:00:00Z",
         ] {
             assert!(is_rfc3339(good), "{good}");
         }
@@ -95,6 +103,8 @@ mod tests {
             "yesterdayZ",
             "2026-03-02T08:15:30+1é:0",
             "2026-03-02T08:15:30Zx",
+            "1949-02-29T08:50:00Z",
+            "+999-01-01T00:00:00Z",
         ] {
             assert!(!is_rfc3339(bad), "{bad}");
         }

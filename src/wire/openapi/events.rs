@@ -13,7 +13,11 @@ pub const ROUTES: &[Route] = &[Route::post("/publish", "publish", "Publish an ev
     .takes(&[
         in_header("X-API-Client-Name", TEXT, "Who publishes; here or in the query.").example("doorbell"),
         in_query("clientName", TEXT, "Who publishes; here or in the header, which counts first."),
-        in_query("ack", words(&["1", "true"]), "Answer what became of it; `ack` of the body does the same."),
+        in_query(
+            "ack",
+            words(&["1", "true", "0", "false"]),
+            "Answer what became of it; `ack` of the body does the same.",
+        ),
     ])
     .body(&[json(model(&PUBLICATION)).example(r#"{"event":"door","data":"open"}"#)])
     .answers(&[
@@ -58,7 +62,7 @@ pub const PUBLICATION: Model = Model {
         maybe("data", TEXT.about("Any text; empty if left out").nullable()),
         maybe("action", TEXT.about("Passed on instead of `publish`").nullable()),
         maybe("created_at", TIME.about("Passed on instead of the time of receipt").nullable()),
-        maybe("ack", FLAG.about("Answer what became of it")),
+        maybe("ack", FLAG.about("Answer what became of it").nullable()),
     ])
     .about("Members of other names are ignored"),
 };

@@ -1,7 +1,7 @@
 //! What a route takes and answers.
 
 use super::super::chatops::write::Object;
-use super::schema::{Schema, TEXT, some};
+use super::schema::{ANY, Schema, TEXT, some};
 
 /// One method on one path.
 #[derive(Clone, Copy)]
@@ -81,7 +81,8 @@ pub const fn text(schema: Schema) -> Content {
 }
 
 pub const HTML: Content = Content { kind: "text/html", schema: TEXT, example: "" };
-pub const YAML: Content = Content { kind: "text/yaml", schema: TEXT, example: "" };
+/// A tree to who reads YAML, a text to who does not.
+pub const YAML: Content = Content { kind: "text/yaml", schema: ANY, example: "" };
 
 impl Content {
     /// JSON text.
