@@ -174,7 +174,9 @@ fn name(line: u32) -> String {
 
 fn daemon(run: &Run) -> Daemon {
     let dir = TempDir::new();
-    let mut config = format!("[gpio]\nchip = \"flood\"\nedge_events = {}\n", run.edge_events);
+    // Who stalls is cut, which the log counts.
+    let mut config =
+        format!("[session]\nslow_events = \"cut\"\n[gpio]\nchip = \"flood\"\nedge_events = {}\n", run.edge_events);
     for line in LINES {
         config += &format!("[gpio.pins.{}]\npin = {line}\nmode = \"input\"\n", name(line));
     }
