@@ -231,9 +231,15 @@ fn node_push(out: &mut Vec<u8>, number: u32, name: &str, ip_address: &str, statu
     let _ = write!(out, ",\"timestamp\":\"{stamp}\"}},\"timestamp\":\"{stamp}\"}}");
 }
 
-/// Appends the welcome, or the answer to `ping`. The empty `data` makes it fit the documented envelope too.
+/// Appends the welcome, or the answer to `ping`.
 pub fn pong(out: &mut Vec<u8>, request_id: Option<&str>, now: SystemTime) {
     out.extend_from_slice(b"{\"type\":\"pong\",\"timestamp\":\"");
+    end(out, request_id, now);
+}
+
+/// Appends the timestamp's value and what follows it in the code dialect's answers. The empty `data` makes them fit the
+/// documented envelope too.
+fn end(out: &mut Vec<u8>, request_id: Option<&str>, now: SystemTime) {
     time::write_nanos(out, now);
     out.extend_from_slice(b"\",\"data\":{}");
     if let Some(id) = request_id {
@@ -248,24 +254,17 @@ pub fn error(out: &mut Vec<u8>, message: &str, now: SystemTime) {
     out.extend_from_slice(b"{\"type\":\"error\",\"payload\":{\"code\":400,\"message\":");
     string(out, message);
     out.extend_from_slice(b"},\"timestamp\":\"");
-    time::write_nanos(out, now);
-    out.extend_from_slice(b"\",\"data\":{}}");
+    end(out, None, now);
 }
 
-/// Appends what a subscription is answered that asks for more than its topic. The empty `data` as in [`pong`].
+/// Appends what a subscription is answered that asks for more than its topic.
 pub fn subscribed(out: &mut Vec<u8>, topic: &str, resumed: &Resumed, request_id: Option<&str>, now: SystemTime) {
     out.extend_from_slice(b"{\"type\":\"subscribed\",\"payload\":{\"topic\":");
     string(out, topic);
     out.push(b',');
     wants::resumed(out, resumed);
     out.extend_from_slice(b"},\"timestamp\":\"");
-    time::write_nanos(out, now);
-    out.extend_from_slice(b"\",\"data\":{}");
-    if let Some(id) = request_id {
-        out.extend_from_slice(b",\"request_id\":");
-        string(out, id);
-    }
-    out.push(b'}');
+    end(out, request_id, now);
 }
 
 /// Appends which events were dropped for a client, in the documented envelope.
