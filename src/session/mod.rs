@@ -24,7 +24,7 @@ use tungstenite::{Error, Message};
 use crate::alerts::Alerts;
 use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
-use crate::conn::{self, Conn, Got, Reader, Wait};
+use crate::conn::{self, Conn, Got, Reader};
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Pulled, Replay};
@@ -68,10 +68,6 @@ const READ_BYTES: usize = 2048;
 /// By which share of itself the ping interval is shorter, at most: each session has its own.
 const PING_SPREAD: f64 = 0.25;
 
-/// How long a visitor may be silent at first, at most, before it counts as one that stays: only then its session is given
-/// the waits of its own, and gives back what the handshake needed. Many stay for a request or two.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-
 /// How many bytes of answers are collected before they are sent without waiting for the next read.
 const REPLIES_BYTES: usize = 16 * 1024;
 
@@ -85,18 +81,15 @@ pub struct Visit {
     pub badge: Option<Badge>,
 }
 
-/// What the socket's receive timeout is to be before a session begins: its first wait. Short beside the ping interval,
-/// which begins behind it.
-pub fn first_wait(limits: &config::Session) -> Duration {
-    FIRST_WAIT.min(limits.ping_interval / 8)
-}
-
 /// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
 #[inline(never)]
-pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
+pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
     let limits = &host.limits;
     // Many who come together, after a restart say, shall not all be pinged together for ever.
     let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * spread(conn.id()));
+    if reader.set_steady_wait(ping_interval).is_err() {
+        return;
+    }
     let mut line =
         Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
     if let Some(badge) = visit.badge {
@@ -105,8 +98,7 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, reader: Reader, early: Vec<u8>, v
     let conversation = open(host, visit, conn);
     let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
     let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
-    let settle = Some(ping_interval);
-    let mut stream = Stream { line, reader, keepalive, tick: None, stack, settle, used: false };
+    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
@@ -333,21 +325,8 @@ struct Stream {
     keepalive: KeepAlive,
     tick: Option<Instant>,
     stack: Stack,
-    /// The wait to go on with after the first silence.
-    settle: Option<Duration>,
     /// Something came since memory was last given back.
     used: bool,
-}
-
-impl Stream {
-    /// After the first silence the visitor counts as one that stays. Says whether this was the first.
-    fn settle(&mut self) -> io::Result<bool> {
-        let Some(wait) = self.settle.take() else { return Ok(false) };
-        self.stack.give_back_unused();
-        self.used = false;
-        self.reader.set_steady_wait(wait)?;
-        Ok(true)
-    }
 }
 
 impl io::Read for Stream {
@@ -363,7 +342,6 @@ impl io::Read for Stream {
                     return Ok(n);
                 }
                 Got::End => return Ok(0),
-                Got::Nothing if self.settle()? && matches!(wait, Wait::Steady) => {}
                 Got::Nothing => match self.keepalive.silence(self.tick, clock::now())? {
                     keepalive::Next::WaitOn => {}
                     keepalive::Next::Tick => return Err(io::ErrorKind::WouldBlock.into()),
