@@ -81,13 +81,19 @@ pub struct Visit {
     pub badge: Option<Badge>,
 }
 
+/// What the socket's own timeout is while a session lasts.
+pub fn quiet(limits: &config::Session) -> Duration {
+    KeepAlive::quiet(limits)
+}
+
 /// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
 #[inline(never)]
 pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
     let limits = &host.limits;
     // Many who come together, after a restart say, shall not all be pinged together for ever.
     let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * spread(conn.id()));
-    if reader.set_steady_wait(ping_interval).is_err() {
+    let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
+    if reader.set_steady_wait(quiet(limits)).is_err() {
         return;
     }
     let mut line =
@@ -97,19 +103,25 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     }
     let conversation = open(host, visit, conn);
     let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
-    let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
-    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(limits.message_bytes + 1024)
-        .max_message_size(Some(limits.message_bytes))
-        .max_frame_size(Some(limits.message_bytes));
-    let mut protocol = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
+    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: true };
+    let mut protocol = protocol(early, limits.message_bytes);
     let end = converse(&mut protocol, &mut stream, guest.conversation.as_mut());
     // The protocol's buffers are not needed for the goodbye.
     drop(protocol);
     part(&mut stream, guest.conversation.as_mut(), end, limits.close_deadline);
+}
+
+/// Not inlined, as a session's waiting frame is one of a few that an idle connection's memory consists of: what is only
+/// needed to make the protocol shall not be in it.
+#[inline(never)]
+fn protocol(early: Vec<u8>, message_bytes: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(message_bytes + 1024)
+        .max_message_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes));
+    WebSocketContext::from_partially_read(early, Role::Server, Some(config))
 }
 
 /// A number from 0 to 1, far from those of the connections before and after this one: steps of the golden ratio.
@@ -219,6 +231,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
     loop {
         stream.tick = conversation.next_tick();
         let read = protocol.read(stream);
+        let said = matches!(read, Ok(Message::Text(_) | Message::Binary(_)));
         let done = match read {
             // Between our Close and the peer's, nothing it says is acted on.
             Ok(_) if stream.line.conn.is_closing() => Ok(()),
@@ -230,7 +243,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
             }
             Err(error) => Err(end_of(error)),
         };
-        stream.keepalive.message_done();
+        stream.keepalive.message_done(said);
         if let Err(end) = done {
             return end;
         }
@@ -325,7 +338,7 @@ struct Stream {
     keepalive: KeepAlive,
     tick: Option<Instant>,
     stack: Stack,
-    /// Something came since memory was last given back.
+    /// Something came or went since memory was last given back.
     used: bool,
 }
 
@@ -335,6 +348,11 @@ impl io::Read for Stream {
         self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         loop {
             let wait = self.keepalive.wait(self.tick);
+            if self.used && self.keepalive.is_idle() {
+                self.used = false;
+                self.line.replies = Vec::new();
+                self.stack.give_back_unused();
+            }
             match self.reader.read(buf, wait)? {
                 Got::Data(n) => {
                     self.keepalive.heard();
@@ -346,11 +364,7 @@ impl io::Read for Stream {
                     keepalive::Next::WaitOn => {}
                     keepalive::Next::Tick => return Err(io::ErrorKind::WouldBlock.into()),
                     keepalive::Next::Ping => {
-                        // Idle for a whole interval: what the last requests needed is given back.
-                        if std::mem::take(&mut self.used) {
-                            self.line.replies = Vec::new();
-                            self.stack.give_back_unused();
-                        }
+                        self.used = true;
                         let mut frame = Vec::new();
                         crate::wire::frame::ping(&mut frame);
                         if self.line.conn.reply(&frame).is_err() {
