@@ -4,6 +4,8 @@
 mod common;
 #[path = "store_disk/mod.rs"]
 mod disk;
+#[path = "durable/hang.rs"]
+mod hang;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
