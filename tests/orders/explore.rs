@@ -11,7 +11,7 @@ use crate::rt::sync::{Condvar, Mutex};
 pub type Tests = &'static [(&'static str, fn())];
 
 /// Orders of each kind, where `RUNS` says nothing else.
-const RUNS: usize = 1500;
+const RUNS: usize = 1000;
 
 /// Threads changed where it hurts, per run.
 const CHANGES: usize = 3;
@@ -19,22 +19,36 @@ const CHANGES: usize = 3;
 /// Unoptimised code needs deep stacks.
 const STACK: usize = 256 * 1024;
 
-/// Runs those that the arguments select.
+/// Runs those that the arguments select; what is said of it is said as other tests say it.
 pub fn run(groups: &[Tests]) {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let runs = std::env::var("RUNS").map_or(RUNS, |runs| runs.parse().expect("RUNS is a number"));
-    let all: Vec<_> = groups.iter().flat_map(|tests| tests.iter()).collect();
-    if std::env::args().any(|word| word == "--list") {
-        return all.iter().for_each(|(name, _)| println!("{name}: test"));
-    }
-    for (name, test) in all {
-        if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
-            let begin = Instant::now();
-            Runner::new(RandomScheduler::new(runs), config()).run(test);
-            Runner::new(PctScheduler::new(CHANGES, runs), config()).run(test);
-            println!("{name}: {runs} orders of each kind in {:.1} s", begin.elapsed().as_secs_f64());
+    let (mut words, mut skipped) = (Vec::new(), Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--skip" => skipped.extend(arguments.next()),
+            "--test-threads" | "--format" | "--color" => drop(arguments.next()),
+            word if !word.starts_with('-') => words.push(argument),
+            _ => {}
         }
     }
+    let is_wanted = |name: &str| {
+        let named = words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+        named && !skipped.iter().any(|word| name.contains(word.as_str()))
+    };
+    let wanted: Vec<_> = groups.iter().flat_map(|tests| tests.iter()).filter(|(name, _)| is_wanted(name)).collect();
+    if std::env::args().any(|argument| argument == "--list") {
+        return wanted.iter().for_each(|(name, _)| println!("{name}: test"));
+    }
+    let runs = std::env::var("RUNS").map_or(RUNS, |runs| runs.parse().expect("RUNS is a number"));
+    println!("\nrunning {} tests, each in {runs} orders of two kinds", wanted.len());
+    let begun = Instant::now();
+    for (name, test) in &wanted {
+        Runner::new(RandomScheduler::new(runs), config()).run(test);
+        Runner::new(PctScheduler::new(CHANGES, runs), config()).run(test);
+        println!("test {name} ... ok");
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("\ntest result: ok. {} passed; 0 failed; finished in {seconds:.2}s\n", wanted.len());
 }
 
 fn config() -> Config {
