@@ -120,9 +120,12 @@ fn over_http_it_is_told_with_504_and_what_it_had_begun_with_comes_once_it_goes_o
     assert_kept(&place, daemon, &position(&begun), &kept);
 }
 
+/// Publishes, and waits for the answer.
+type Publish = fn(&Daemon) -> Value;
+
 #[test]
 fn on_sockets_it_is_told_in_the_words_of_each() {
-    let both: [(&str, fn(&Daemon) -> Value); 2] = [
+    let both: [(&str, Publish); 2] = [
         ("PiCloud", |daemon| publisher(daemon).ask(&message("door.front", "hung", json!(1)))),
         ("Endrpi", |daemon| {
             let mut socket = daemon.try_ws("/", &[("X-API-Key", disk::KEY)]).expect("a socket");

@@ -3,14 +3,14 @@
 
 use shuttle::thread;
 
-use self::handover::{Handover, Work};
+use self::original::{Handover, Work};
 use crate::explore::{Count, Tests};
 use crate::rt::sync::{Arc, AtomicBool, Ordering, Receiver, bounded};
 
 #[allow(dead_code, reason = "the model needs not all of it")]
 #[allow(clippy::duplicate_mod, reason = "the hub keeps its own to itself")]
 #[path = "../../src/hub/handover.rs"]
-mod handover;
+mod original;
 
 pub const TESTS: Tests =
     &[("what_was_left_while_the_lock_was_held_is_done_by_somebody", what_was_left_is_done_by_somebody)];
