@@ -22,9 +22,10 @@ use rustix::io::Errno;
 use super::limits::Slot;
 use super::{Door, Leave, Stage, Visitor, send_at_once, visit};
 use crate::config;
-use crate::conn::{self, Conn};
+use crate::conn::Conn;
 use crate::rt::clock;
 use crate::rt::pulse::{Asked, Pulse};
+use crate::rt::socket::timespec;
 use crate::rt::worker::{self, Stack, spawn_visitor};
 use crate::session;
 
@@ -250,7 +251,7 @@ impl Accepting {
 
     /// Waits for a report, at most this long.
     fn wait(&self, limit: Option<Duration>) -> Option<u64> {
-        let limit = limit.map(conn::timespec);
+        let limit = limit.map(timespec);
         let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
         loop {
             match epoll::wait(&self.epoll, &mut events[..], limit.as_ref()) {
@@ -294,7 +295,7 @@ impl Accepting {
             log::error!("cannot accept connections for now: {error}");
         }
         let mut fds = [PollFd::new(&self.bell, PollFlags::IN)];
-        let _ = poll(&mut fds, Some(&conn::timespec(ACCEPT_PAUSE)));
+        let _ = poll(&mut fds, Some(&timespec(ACCEPT_PAUSE)));
     }
 
     /// Counts the connection and lets it in, or turns it away.
@@ -430,7 +431,7 @@ mod tests {
             // Said before anybody accepts, as for visitors who come while the daemon starts.
             let _visitor = TcpStream::connect(address).expect("connects");
             let mut fds = [PollFd::new(&bound.socket, PollFlags::IN)];
-            assert_eq!(poll(&mut fds, Some(&conn::timespec(Duration::from_secs(10)))), Ok(1));
+            assert_eq!(poll(&mut fds, Some(&timespec(Duration::from_secs(10)))), Ok(1));
             let (stream, _) = bound.socket.accept().expect("a connection");
             assert_eq!(sockopt::tcp_nodelay(&stream), Ok(true));
             // The kernel counts its own needs as well: twice what was asked for.
