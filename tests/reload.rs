@@ -149,14 +149,14 @@ fn another_api_key_ends_the_sessions_of_the_one_before_and_no_others() {
     std::fs::write(&first, "third-secret").expect("written");
     let told = reload(&daemon);
     assert!(told.contains("applied auth.api_key_file") && told.contains("2 came in with the key before"), "{told}");
-    assert_eq!(old.closed(), (1008, "API key revoked".to_owned()));
-    assert_eq!(old_events.closed().0, 1008);
+    assert_eq!(old.closed(), (4501, "API key revoked".to_owned()));
+    assert_eq!(old_events.closed().0, 4501);
     assert!(with_key(&daemon, "first-secret").is_err());
     let mut third = with_key(&daemon, "third-secret").expect("in");
     // And by its path.
     rewrite(&daemon, &config(&second));
     reload(&daemon);
-    assert_eq!(third.closed().0, 1008);
+    assert_eq!(third.closed().0, 4501);
     with_key(&daemon, "other-secret").expect("in").sync();
     kept.sync();
     // Without one, the store's keys are all there is: who needs a key does not change.

@@ -90,8 +90,15 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     if reader.set_steady_wait(ping_interval).is_err() {
         return;
     }
-    let mut line =
-        Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
+    let mut line = Line {
+        conn: Arc::clone(conn),
+        hub: Arc::clone(&host.hub),
+        replies: Vec::new(),
+        pass: None,
+        rights: None,
+        // ChatOps' agents and pages know one code for it.
+        key_ended: if matches!(visit.kind, Kind::Fleet(_)) { conn::CLOSE_POLICY } else { conn::CLOSE_KEY },
+    };
     if let Some(badge) = visit.badge {
         line.admit(&host.gate, badge);
     }
@@ -274,6 +281,8 @@ struct Line {
     pass: Option<Pass>,
     /// What that key allows; `None`: everything.
     rights: Option<Arc<Rights>>,
+    /// The Close when that key is no longer good.
+    key_ended: u16,
 }
 
 impl Line {
@@ -285,11 +294,11 @@ impl Line {
 
     /// What ends the session when what the visitor came with is no longer good.
     fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
-        let conn = Arc::downgrade(&self.conn);
+        let (conn, code) = (Arc::downgrade(&self.conn), self.key_ended);
         move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
-                conn.close(conn::CLOSE_POLICY, why);
+                conn.close(code, why);
             }
         }
     }
