@@ -11,7 +11,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -39,9 +39,6 @@ const LISTEN_BACKLOG: i32 = 1024;
 /// the rest of a short visit.
 const WAITING_THREADS: usize = 8;
 const WAITING_TIME: Duration = Duration::from_secs(1);
-
-/// What is told the threads apart by.
-static THREADS: AtomicU64 = AtomicU64::new(1);
 
 /// The marks of what is waited for.
 const VISITOR: u64 = 0;
@@ -206,10 +203,9 @@ struct Admitted {
 impl Accepting {
     /// Starts a thread that waits, and is counted already.
     fn start_thread(self: &Arc<Accepting>) -> io::Result<()> {
-        let number = THREADS.fetch_add(1, Ordering::Relaxed);
         // While it serves, the listener may be closed: its socket is not to stay open for that.
         let own = Arc::downgrade(self);
-        spawn_visitor(format!("c{number}"), move |stack| serve(&own, stack))
+        spawn_visitor("visitor", move |stack| serve(&own, stack))
     }
 
     /// Waits for a visitor and lets it in; somebody else waits from then on. `None`: this thread is no longer needed.

@@ -1,7 +1,7 @@
 //! Threads: each has a name, an owner and an end that is reported.
 //!
 //! Two kinds: a **workshop** thread belongs to the daemon, and its crash ends the process with exit code 1
-//! (systemd is the supervisor); a **visitor** thread serves one connection, and its crash ends only that.
+//! (systemd is the supervisor); a **visitor** thread serves connections, and a crash in a visit ends only that.
 #![allow(clippy::disallowed_methods)] // the one place where threads start
 
 use std::backtrace::Backtrace;
@@ -124,13 +124,13 @@ impl Stack {
     }
 }
 
-/// Starts a thread for visitors. A crash in it ends the daemon, as it may be the only one that lets them in; one in a
-/// [`visit`] does not.
+/// Starts a thread for visitors, one after the other. A crash in it ends the daemon, as it may be the only one that lets
+/// them in; one in a [`visit`] does not.
 ///
 /// # Errors
 /// The system's refusal (`EAGAIN`: too many threads or too little memory); `body` has not run then.
-pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) -> std::io::Result<()> {
-    Builder::new().name(name).stack_size(VISITOR_STACK).spawn(move || {
+pub fn spawn_visitor(name: &'static str, body: impl FnOnce(Stack) + Send + 'static) -> std::io::Result<()> {
+    Builder::new().name(name.into()).stack_size(VISITOR_STACK).spawn(move || {
         let stack = Stack(StackTop::here());
         guarded("accept", || body(stack));
     })?;
@@ -140,7 +140,7 @@ pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) ->
 /// Serves a visitor under a guard: a crash is logged and ends nothing else.
 pub fn visit(number: u64, body: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-        log::error!("connection {number} crashed: {}", panic_text(&*panic));
+        log::error!("connection c{number} crashed: {}", panic_text(&*panic));
         crashed();
     }
 }

@@ -94,8 +94,15 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * spread(conn.id()));
     let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
     reader.set_steady_wait(quiet(limits));
-    let mut line =
-        Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
+    let mut line = Line {
+        conn: Arc::clone(conn),
+        hub: Arc::clone(&host.hub),
+        replies: Vec::new(),
+        pass: None,
+        rights: None,
+        // ChatOps' agents and pages know one code for it.
+        key_ended: if matches!(visit.kind, Kind::Fleet(_)) { conn::CLOSE_POLICY } else { conn::CLOSE_KEY },
+    };
     if let Some(badge) = visit.badge {
         line.admit(&host.gate, badge);
     }
@@ -285,6 +292,8 @@ struct Line {
     pass: Option<Pass>,
     /// What that key allows; `None`: everything.
     rights: Option<Arc<Rights>>,
+    /// The Close when that key is no longer good.
+    key_ended: u16,
 }
 
 impl Line {
@@ -296,11 +305,11 @@ impl Line {
 
     /// What ends the session when what the visitor came with is no longer good.
     fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
-        let conn = Arc::downgrade(&self.conn);
+        let (conn, code) = (Arc::downgrade(&self.conn), self.key_ended);
         move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
-                conn.close(conn::CLOSE_POLICY, why);
+                conn.close(code, why);
             }
         }
     }
