@@ -1,47 +1,16 @@
 //! `pinwire watch --since`: killed, started again, cut off: nothing is missing, nothing comes twice.
 
 mod common;
+#[path = "watch_since/watcher.rs"]
+mod watcher;
 
-use std::io::{BufRead, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{Daemon, kill, pinwire};
-use serde_json::{Value, json};
-
-/// A watcher and the lines it prints.
-struct Watcher {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    /// Kept open: it says more than its first line.
-    said: BufReader<std::process::ChildStderr>,
-}
-
-impl Watcher {
-    fn start(mut command: Command) -> Watcher {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let said = BufReader::new(child.stderr.take().expect("piped"));
-        Watcher { child, lines, said }
-    }
-
-    /// What it says on stderr first: from then on it is subscribed.
-    fn ready(&mut self) -> String {
-        let mut said = String::new();
-        self.said.read_line(&mut said).expect("text");
-        said
-    }
-
-    /// The next event's number, and where it is.
-    fn next(&mut self) -> Option<(u64, String)> {
-        let line = self.lines.next()?.expect("text");
-        let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let n = event["data"].as_str().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"));
-        Some((n, event["position"].as_str().unwrap_or_else(|| panic!("no position: {line}")).to_owned()))
-    }
-}
+use serde_json::json;
+use watcher::Watcher;
 
 /// Publishes numbers until it is told to end; how many it were.
 fn publisher(daemon: &Daemon, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {

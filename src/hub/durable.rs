@@ -17,13 +17,13 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::history::Numbered;
 use super::{Ack, Acked};
 use crate::rt::clock;
+use crate::rt::sync::{Arc, Mutex, PoisonError};
 use crate::types::durable::{BLOCK, Batch, KEEP_LIMIT, MOST_TOPICS, NotKept};
 use crate::types::event::{Audience, Event};
 use crate::types::topic::Pattern;
@@ -363,6 +363,7 @@ impl Core {
     }
 }
 
-#[cfg(test)]
-#[path = "durable_tests.rs"]
-mod tests;
+unit_tests! {
+    #[path = "durable_tests.rs"]
+    mod tests;
+}

@@ -4,8 +4,6 @@
 
 mod history;
 mod live;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod model;
 mod resume;
 mod table;
 
