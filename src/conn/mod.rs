@@ -56,6 +56,12 @@ pub const CLOSE_AGAIN: u16 = 1012;
 pub const CLOSE_REPLACED: u16 = 4001;
 /// Ours: the subscriber reads too slowly. Reconnecting is fine.
 pub const CLOSE_SLOW: u16 = 4008;
+/// Ours: from here on reconnecting is of no use, until somebody has changed something.
+pub const CLOSE_FOR_GOOD: u16 = 4500;
+/// Ours: no key was shown, or one that opens nothing, or nothing any more.
+pub const CLOSE_KEY: u16 = 4501;
+/// Ours: the key does not allow what the connection was opened for.
+pub const CLOSE_FORBIDDEN: u16 = 4503;
 
 /// Rung when a connection has room again for somebody whose frames were not taken; see [`Conn::offer`].
 pub trait Bell: Send + Sync {

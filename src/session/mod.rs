@@ -97,6 +97,10 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
         return;
     }
     let mut stream = stream(host, conn, reader, keepalive, stack);
+    if let Kind::Fleet(_) = visit.kind {
+        // ChatOps' agents and pages know one code for it.
+        stream.line.key_ended = conn::CLOSE_POLICY;
+    }
     if let Some(badge) = visit.badge {
         stream.line.admit(&host.gate, badge);
     }
@@ -114,8 +118,14 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
 
 #[inline(never)]
 fn stream(host: &Host, conn: &Arc<Conn>, reader: Reader, keepalive: KeepAlive, stack: Stack) -> Box<Stream> {
-    let line =
-        Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
+    let line = Line {
+        conn: Arc::clone(conn),
+        hub: Arc::clone(&host.hub),
+        replies: Vec::new(),
+        pass: None,
+        rights: None,
+        key_ended: conn::CLOSE_KEY,
+    };
     Box::new(Stream { line, reader, keepalive, tick: None, stack, used: true })
 }
 
@@ -294,6 +304,8 @@ struct Line {
     pass: Option<Pass>,
     /// What that key allows; `None`: everything.
     rights: Option<Arc<Rights>>,
+    /// The Close when that key is no longer good.
+    key_ended: u16,
 }
 
 impl Line {
@@ -305,11 +317,11 @@ impl Line {
 
     /// What ends the session when what the visitor came with is no longer good.
     fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
-        let conn = Arc::downgrade(&self.conn);
+        let (conn, code) = (Arc::downgrade(&self.conn), self.key_ended);
         move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
-                conn.close(conn::CLOSE_POLICY, why);
+                conn.close(code, why);
             }
         }
     }
