@@ -94,21 +94,16 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * spread(conn.id()));
     let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
     reader.set_steady_wait(quiet(limits));
-    let mut line = Line {
-        conn: Arc::clone(conn),
-        hub: Arc::clone(&host.hub),
-        replies: Vec::new(),
-        pass: None,
-        rights: None,
+    let mut stream = stream(host, conn, reader, keepalive, stack);
+    if let Kind::Fleet(_) = visit.kind {
         // ChatOps' agents and pages know one code for it.
-        key_ended: if matches!(visit.kind, Kind::Fleet(_)) { conn::CLOSE_POLICY } else { conn::CLOSE_KEY },
-    };
+        stream.line.key_ended = conn::CLOSE_POLICY;
+    }
     if let Some(badge) = visit.badge {
-        line.admit(&host.gate, badge);
+        stream.line.admit(&host.gate, badge);
     }
     let conversation = open(host, visit, conn);
     let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
-    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: true };
     let mut protocol = protocol(early, limits.message_bytes);
     let end = converse(&mut protocol, &mut stream, guest.conversation.as_mut());
     // The protocol's buffers are not needed for the goodbye.
@@ -116,17 +111,31 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     part(&mut stream, guest.conversation.as_mut(), end, limits.close_deadline);
 }
 
-/// Not inlined, as a session's waiting frame is one of a few that an idle connection's memory consists of: what is only
-/// needed to make the protocol shall not be in it.
+// While a session waits, its stack shall fit into two pages with room to spare, whatever the compiler makes of it: what it
+// consists of is on the heap, and made in functions that are not inlined, whose frames are gone by then.
+
 #[inline(never)]
-fn protocol(early: Vec<u8>, message_bytes: usize) -> WebSocketContext {
+fn stream(host: &Host, conn: &Arc<Conn>, reader: Reader, keepalive: KeepAlive, stack: Stack) -> Box<Stream> {
+    let line = Line {
+        conn: Arc::clone(conn),
+        hub: Arc::clone(&host.hub),
+        replies: Vec::new(),
+        pass: None,
+        rights: None,
+        key_ended: conn::CLOSE_KEY,
+    };
+    Box::new(Stream { line, reader, keepalive, tick: None, stack, used: true })
+}
+
+#[inline(never)]
+fn protocol(early: Vec<u8>, message_bytes: usize) -> Box<WebSocketContext> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(message_bytes + 1024)
         .max_message_size(Some(message_bytes))
         .max_frame_size(Some(message_bytes));
-    WebSocketContext::from_partially_read(early, Role::Server, Some(config))
+    Box::new(WebSocketContext::from_partially_read(early, Role::Server, Some(config)))
 }
 
 /// A number from 0 to 1, far from those of the connections before and after this one: steps of the golden ratio.
@@ -167,6 +176,7 @@ impl Drop for Guest {
     }
 }
 
+#[inline(never)]
 fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversation> {
     let authorised = visit.badge.is_some();
     match visit.kind {
