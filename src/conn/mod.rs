@@ -274,13 +274,10 @@ impl Conn {
     /// `limit` is over): closing a socket with unread input would reset it and destroy what is on its way.
     pub fn finish(self: &Arc<Conn>, reader: &mut Reader, limit: Duration) {
         let deadline = clock::now() + limit;
-        while self.waiting() > 0 {
-            match self.wait_writable(deadline) {
-                Ok(true) => self.flush(),
-                _ => break,
-            }
-        }
+        self.send_all(deadline);
         self.lock().goodbye(&self.socket);
+        // Without it a TLS client takes what it has for cut off.
+        self.send_all(deadline);
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
         reader.drain(deadline);
         if clock::now() < deadline { self.end() } else { self.abort() }
@@ -334,6 +331,13 @@ impl Conn {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(Gone),
             }
+        }
+    }
+
+    /// Sends what waits, until nothing does.
+    fn send_all(&self, deadline: Instant) {
+        while self.waiting() > 0 && self.wait_writable(deadline) == Ok(true) {
+            self.flush();
         }
     }
 
