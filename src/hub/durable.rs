@@ -162,16 +162,13 @@ impl Durable {
         let weight = event.weight();
         let full = self.waiting.len() >= MOST_HELD || (self.bytes > 0 && self.bytes + weight > MOST_HELD_BYTES);
         let known = self.topics.contains(event.topic());
-        let why = match full {
-            true => Some(format!("{} durable events wait for the disk", self.waiting.len())),
-            false if !known && self.topics.len() >= MOST_TOPICS => {
-                return self
-                    .refuse(ack, NotKept::Unwritable(format!("there are {MOST_TOPICS} durable topics already")));
-            }
-            false => None,
-        };
-        if let Some(why) = why {
+        if full {
+            let why = format!("{} durable events wait for the disk", self.waiting.len());
             return self.refuse(ack, NotKept::Busy(why));
+        }
+        if !known && self.topics.len() >= MOST_TOPICS {
+            let why = format!("there are {MOST_TOPICS} durable topics already");
+            return self.refuse(ack, NotKept::Unwritable(why));
         }
         if !known {
             self.topics.insert(event.topic().into());

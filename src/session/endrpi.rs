@@ -18,7 +18,7 @@ use crate::types::event::{Body, Dialect};
 use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
 use crate::types::wants::{Resumed, Wants};
-use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, PUBLISHED, Request, failure};
+use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, PUBLISHED, Publish, Request, failure};
 use crate::wire::frame;
 
 /// How long a publisher may wait for its acknowledgement; the hub gives up before.
@@ -63,8 +63,8 @@ impl Endrpi {
                 self.snapshot(request, line);
                 return Ok(());
             }
-            Aside::Publish { topic, data, ack } => {
-                self.publish(request, line, topic, data, ack);
+            Aside::Publish(publish) => {
+                self.publish(request, line, publish);
                 return Ok(());
             }
             Aside::Auth(key) => {
@@ -131,7 +131,7 @@ impl Endrpi {
         }
     }
 
-    fn publish(&self, request: &Request, line: &mut Line, topic: String, data: String, ack: bool) {
+    fn publish(&self, request: &Request, line: &mut Line, Publish { topic, data, ack }: Publish) {
         let body = Body::Published { event: topic.into(), data: data.into(), action: None, created_at: None };
         let rights = self.caller.rights.as_deref();
         if !ack {

@@ -41,7 +41,7 @@ fn a_watcher_goes_on_by_itself_over_kills_of_the_daemon() {
     command.args(["watch", "--url", &format!("ws://{address}"), "door.**"]);
     command.args(["--since", &format!("{}:{}", begun.0, begun.1)]);
     let mut watcher = Watcher::start(command);
-    assert_eq!(watcher.ready(), "watching door.**\n");
+    assert_eq!(watcher.ready(), format!("watching door.** --since {}:{}\n", begun.0, begun.1));
     // What it says of the daemon's ends, at the end of the test.
     let said = watcher.said();
 

@@ -169,8 +169,7 @@ impl Link {
                         return Err(failed(self.nothing_there()));
                     }
                     let body = response.body().as_deref().unwrap_or_default();
-                    let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().replace(['\r', '\n'], " ");
-                    return Err(failed(format!("no agents are let in there: {status} {text}")));
+                    return Err(failed(format!("no agents are let in there: {status} {}", client::said(body))));
                 }
                 Err(HandshakeError::Failure(error)) => return Err(failed(format!("no WebSocket: {error}"))),
                 Err(HandshakeError::Interrupted(half)) => half,

@@ -2,6 +2,7 @@
 //!
 //! Everything random comes from a number that is printed when a test fails: with it alone the same run comes again.
 
+mod held;
 mod history;
 mod live;
 mod resume;

@@ -102,17 +102,14 @@ pub fn watched() -> usize {
 }
 
 impl Socket {
+    /// A connection that was reset has nothing to end.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         change(|state| {
             let line = &mut state.lines[self.0];
             line.we_ended |= how != Shutdown::Read;
             line.peer_ended |= how != Shutdown::Write;
-        });
-        Ok(())
-    }
-
-    pub fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
+            if line.dead { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
+        })
     }
 }
 
