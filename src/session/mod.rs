@@ -5,6 +5,7 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
+mod burst;
 mod echo;
 mod endrpi;
 mod events;
@@ -24,7 +25,7 @@ use tungstenite::{Error, Message};
 use crate::alerts::Alerts;
 use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
-use crate::conn::{self, Conn, Got, Reader};
+use crate::conn::{self, Conn, Got, Reader, Wait};
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Pulled, Replay};
@@ -34,6 +35,7 @@ use crate::store::Store;
 use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
 use crate::types::wants::Wants;
+use burst::Burst;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -90,8 +92,14 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     if reader.set_steady_wait(ping_interval).is_err() {
         return;
     }
-    let mut line =
-        Line { conn: Arc::clone(conn), hub: Arc::clone(&host.hub), replies: Vec::new(), pass: None, rights: None };
+    let mut line = Line {
+        conn: Arc::clone(conn),
+        hub: Arc::clone(&host.hub),
+        replies: Vec::new(),
+        burst: Burst::default(),
+        pass: None,
+        rights: None,
+    };
     if let Some(badge) = visit.badge {
         line.admit(&host.gate, badge);
     }
@@ -270,6 +278,8 @@ struct Line {
     hub: Arc<Hub>,
     /// Frames to send before the next wait.
     replies: Vec<u8>,
+    /// What was published and is not yet sent, and what may come with it.
+    burst: Burst,
     /// While the visitor is in with a key that may end before it leaves.
     pass: Option<Pass>,
     /// What that key allows; `None`: everything.
@@ -313,8 +323,14 @@ impl Line {
             self.replies.shrink_to(KEEP_BYTES);
             sent?;
         }
-        self.hub.combine();
+        let hub = &self.hub;
+        self.burst.send(|| hub.combine());
         Ok(())
+    }
+
+    /// Until when to wait for more before everything is sent. Answers are not kept waiting.
+    fn wait_for_more(&mut self) -> Option<Instant> {
+        if self.replies.is_empty() { self.burst.wait() } else { None }
     }
 }
 
@@ -332,6 +348,16 @@ struct Stream {
 impl io::Read for Stream {
     /// The session's one wait point. `WouldBlock` means: a tick is due.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(until) = self.line.wait_for_more() {
+            match self.reader.read(buf, Wait::Until(until))? {
+                Got::Data(n) => {
+                    self.keepalive.heard();
+                    return Ok(n);
+                }
+                Got::End => return Ok(0),
+                Got::Nothing => self.line.burst.no_more(),
+            }
+        }
         self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         loop {
             let wait = self.keepalive.wait(self.tick);
