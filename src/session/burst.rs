@@ -14,6 +14,9 @@ use crate::rt::clock;
 /// microseconds; one that is farther away is not worth a wait.
 const LONGEST: Duration = Duration::from_micros(250);
 
+/// Looks for the next event before the wait for it is the kernel's.
+pub const LOOKS: u32 = 20;
+
 /// Largest burst worth a wait: the hub sends more than this in several goes anyway.
 const MOST: u32 = 64;
 

@@ -345,18 +345,35 @@ struct Stream {
     used: bool,
 }
 
+impl Stream {
+    /// Waits for what may come with what was published, before that is sent; `None` when nothing does.
+    fn rest_of_burst(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(until) = self.line.wait_for_more() else { return Ok(None) };
+        let mut looks = 0;
+        loop {
+            // The next one is mostly a microsecond away: to be woken for it would cost its sender, too, more than that.
+            let wait = if looks < burst::LOOKS { Wait::No } else { Wait::Until(until) };
+            match self.reader.read(buf, wait)? {
+                Got::Data(n) => {
+                    self.keepalive.heard();
+                    return Ok(Some(n));
+                }
+                Got::End => return Ok(Some(0)),
+                Got::Nothing if looks == burst::LOOKS || clock::now() >= until => break,
+                Got::Nothing => std::thread::yield_now(),
+            }
+            looks += 1;
+        }
+        self.line.burst.no_more();
+        Ok(None)
+    }
+}
+
 impl io::Read for Stream {
     /// The session's one wait point. `WouldBlock` means: a tick is due.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if let Some(until) = self.line.wait_for_more() {
-            match self.reader.read(buf, Wait::Until(until))? {
-                Got::Data(n) => {
-                    self.keepalive.heard();
-                    return Ok(n);
-                }
-                Got::End => return Ok(0),
-                Got::Nothing => self.line.burst.no_more(),
-            }
+        if let Some(more) = self.rest_of_burst(buf)? {
+            return Ok(more);
         }
         self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         loop {
