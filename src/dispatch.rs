@@ -80,11 +80,7 @@ pub enum Aside {
     Auth(String),
     Presence,
     Snapshot,
-    Publish {
-        topic: String,
-        data: String,
-        ack: bool,
-    },
+    Publish(endrpi::Publish),
     /// The session's own thread or the hub's shall panic.
     Panic(Victim),
     /// The hub's thread or the store's shall hang.
@@ -212,7 +208,7 @@ impl Desk {
             }
             Call::Presence => return Some(Aside::Presence),
             Call::Snapshot => return Some(Aside::Snapshot),
-            Call::Publish { topic, data, ack } => return Some(Aside::Publish { topic, data, ack }),
+            Call::Publish(publish) => return Some(Aside::Publish(publish)),
             Call::Subscribe(patterns, wants) => return Some(Aside::Subscribe(patterns, wants)),
             Call::Unsubscribe(patterns) => return Some(Aside::Unsubscribe(patterns)),
             Call::Auth { api_key } => return Some(Aside::Auth(api_key)),

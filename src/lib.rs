@@ -104,6 +104,15 @@
 // Clocks and threads belong to `rt` (clippy.toml says why); tests may use them.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+/// A room's tests in files of their own; `tests/orders` builds some rooms once more, without them.
+macro_rules! unit_tests {
+    ($(#[$where:meta])* mod $name:ident;) => {
+        #[cfg(test)]
+        $(#[$where])*
+        mod $name;
+    };
+}
+
 pub mod types;
 
 pub mod rt;

@@ -30,12 +30,11 @@ pub fn start(config: &Config, hub: &Arc<Hub>) {
         Box::new(OneLine(WriteLogger::new(LevelFilter::Trace, lines, std::io::stderr())))
     };
     let _ = CombinedLogger::init(vec![to_stderr, Box::new(events)]);
-    set_levels(config);
+    set_levels(config.log_level, config.log_events);
 }
 
 /// What goes to stderr, and what becomes events, from now on.
-pub fn set_levels(config: &Config) {
-    let Config { log_level, log_events, .. } = *config;
+pub fn set_levels(log_level: LevelFilter, log_events: LevelFilter) {
     TO_STDERR.store(log_level as usize, Ordering::Relaxed);
     TO_HUB.store(log_events as usize, Ordering::Relaxed);
     log::set_max_level(log_level.max(log_events));

@@ -110,7 +110,7 @@ fn a_key_in_the_first_message_opens_what_browsers_use() {
 }
 
 #[test]
-fn whoever_says_anything_else_first_is_closed_with_1008() {
+fn whoever_says_anything_else_first_is_closed_with_4501() {
     let daemon = locked_with("");
     for text in [
         r#"{"action":"READ_MEMORY"}"#,
@@ -124,7 +124,7 @@ fn whoever_says_anything_else_first_is_closed_with_1008() {
         let mut ws = daemon.ws("/");
         ws.send(text);
         let (code, reason) = ws.closed();
-        assert!(code == 1008 && reason.starts_with("Invalid API Key"), "{text} → {code} {reason}");
+        assert!(code == 4501 && reason.starts_with("Invalid API Key"), "{text} → {code} {reason}");
     }
     for text in [
         r#"{"type":"ping"}"#,
@@ -137,7 +137,7 @@ fn whoever_says_anything_else_first_is_closed_with_1008() {
         let mut ws = daemon.ws("/ws");
         ws.send(text);
         let (code, reason) = ws.closed();
-        assert!(code == 1008 && reason.starts_with("Invalid API Key"), "{text} → {code} {reason}");
+        assert!(code == 4501 && reason.starts_with("Invalid API Key"), "{text} → {code} {reason}");
     }
 }
 

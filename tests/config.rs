@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pinwire::config::{Auth, AuthMode, Backend, Config, ErrorStyle, Flags, SlowEvents};
 use pinwire::types::line::Pin;
-use support::{Dir, assert_refusal, good, known_keys, load_text, load_with, refusal, sample};
+use support::{Dir, assert_refusal, good, has_every_feature, known_keys, load_text, load_with, refusal, sample};
 use toml::de::DeTable;
 
 fn listens(config: &Config) -> Vec<String> {
@@ -40,18 +40,10 @@ fn nothing_written_means_the_defaults() {
 }
 
 #[test]
-#[cfg_attr(
-    not(all(
-        feature = "hub",
-        feature = "tls",
-        feature = "mdns",
-        feature = "commands",
-        feature = "docker",
-        feature = "agent"
-    )),
-    ignore = "needs the features hub, tls, mdns, commands, docker, agent"
-)]
 fn every_key_of_a_file_arrives() {
+    if !has_every_feature() {
+        return;
+    }
     let config = good(
         r#"
         listen = ["[::1]:0", "localhost:80"]
@@ -552,6 +544,10 @@ fn durable_topics_are_named_by_their_pattern_and_bounded() {
         .map(|topic| (topic.pattern.as_str(), topic.durable, topic.keep, topic.keep_for.as_secs() / 3600))
         .collect();
     assert_eq!(told, [("bell", false, 7, 7 * 24), ("door.**", true, 10_000, 48)]);
+    let [note] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+    assert!(note.contains(":8: topics.bell.keep: counts for durable topics only, write durable = true"), "{note}");
+    let all_said = good("state_dir = \"s\"\n[topics.a]\ndurable = true\nkeep = 7\n[topics.b]\ndurable = false\n");
+    assert_eq!(all_said.warnings, [""; 0]);
     assert_eq!(config.store.durable_bytes, 3 * 1024 * 1024);
     let durable = |rest: &str| refusal(&format!("state_dir = \"s\"\n[topics.{rest}"));
     for (why, parts) in [

@@ -105,6 +105,9 @@ fn the_way_to_a_plain_hub_is_told_step_by_step() {
     hub(&format!("ws://{nobody}"), key_file, &[]).problem("hub", &["TCP: ", "nobody listens on this port"]);
     hub(&format!("{url}/wrong"), key_file, &[])
         .problem("hub", &["HTTP: ", "/wrong/api/v1/agents/ws answers 404", "without a path"]);
+    // In its own words, and to their end.
+    hub(&format!("{url}/wrong"), key_file, &[])
+        .problem("hub", &["not a WebSocket: no WebSocket at '/wrong/api/", "ws/logs/{server_id}\""]);
     hub(&format!("wss://{}", home.daemon.addr), key_file, &[])
         .problem("hub", &["TLS: ", "does not speak TLS", "ws://"]);
     let other = dir.file("other", &pinwire::auth::mint().expect("random").text);

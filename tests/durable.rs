@@ -4,6 +4,12 @@
 mod common;
 #[path = "store_disk/mod.rs"]
 mod disk;
+#[path = "durable/hang.rs"]
+mod hang;
+#[path = "watch_since/watcher.rs"]
+mod watcher;
+#[path = "durable/watching.rs"]
+mod watching;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,9 +41,14 @@ impl Place {
     }
 
     fn start(&self) -> Daemon {
-        Daemon::start_in(TempDir::new(), |command| {
-            command.arg("--state-dir").arg(self.state()).arg("--config").arg(&self.config);
-        })
+        self.start_at("127.0.0.1:0")
+    }
+
+    fn start_at(&self, address: &str) -> Daemon {
+        let mut command = common::pinwire();
+        command.args(["serve", "--listen", address, "--gpio", "sim", "--state-dir"]);
+        command.arg(self.state()).arg("--config").arg(&self.config);
+        Daemon::launch(TempDir::new(), command)
     }
 }
 

@@ -135,6 +135,24 @@ fn sequences_play_on_the_device_until_they_end_or_are_cancelled() {
 }
 
 #[test]
+fn a_crash_is_told_under_its_own_visitors_name() {
+    let daemon = Daemon::with_config("debug_actions = true\n", &[]);
+    // Their threads wait for the next visitor.
+    for _ in 0..4 {
+        assert_eq!(daemon.get("/health").status, 200);
+    }
+    let mut ws = daemon.ws("/");
+    ws.send(r#"{"action":"DEBUG_PANIC","params":{"thread":"connection"}}"#);
+    daemon.wait_for_log("crashed: ");
+    let log = daemon.log();
+    let name = log.lines().find_map(|line| line.split_once("connection c")?.1.split_once(" crashed: ")).expect(&log).0;
+    for line in log.lines().filter(|line| line.contains(" panicked at ") && line.contains("thread 'c")) {
+        assert!(line.contains(&format!("thread 'c{name}'")), "c{name}: {line}");
+    }
+    assert!(log.contains(" panicked at "), "{log}");
+}
+
+#[test]
 fn debug_actions_do_not_exist_unless_asked_for() {
     let daemon = Daemon::start(&[]);
     let mut ws = daemon.ws("/");

@@ -280,6 +280,18 @@ fn a_refusal_is_told_with_its_reason_and_a_path_before_the_hub_s_own_is_kept() {
 }
 
 #[test]
+fn a_close_from_4500_on_is_told_and_ends_the_attempts_but_not_the_agent() {
+    let hub = Hub::new();
+    let mut agent = agent(&hub.url(), "");
+    let (mut link, _) = hub.welcome(&json!({}));
+    let frame = CloseFrame { code: 4510.into(), reason: "this site is closed".into() };
+    link.socket.close(Some(frame)).expect("closed");
+    while link.socket.read().is_ok() {}
+    agent.wait_for_log("it wants this device not to come back (4510 this site is closed)");
+    assert!(agent.stop().success());
+}
+
+#[test]
 fn chatops_itself_gets_the_key_at_once_and_is_obeyed_in_nothing() {
     let hub = Hub::new();
     let agent = agent(&hub.url(), "protocol = \"chatops\"\n");

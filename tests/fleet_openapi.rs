@@ -5,6 +5,7 @@
 mod api;
 mod common;
 mod fleet;
+mod schema;
 
 use std::collections::BTreeSet;
 

@@ -48,13 +48,14 @@ fn who_needs_no_disk_waits_for_none() {
     let answers = writers(&hub, 40);
     let mut ws: Ws = hub.daemon.ws(&format!("/ws?apiKey={}", fleet::OPERATOR));
     let began = Instant::now();
-    let mut told = Vec::new();
+    let (mut told, mut said) = (Vec::new(), Vec::new());
     // Until all writers have been answered, one way or another.
     while told.len() < 40 {
         assert!(began.elapsed() < common::LIMIT, "{told:?}");
         let asked = Instant::now();
         let health = hub.daemon.get("/health");
         assert_eq!(health.status, 200, "{}", health.body);
+        said.push(health.json()["store"].clone());
         let pins = hub.daemon.http("GET", "/pins", &[("X-API-Key", fleet::OPERATOR)], "");
         assert!(pins.status < 500, "{} {}", pins.status, pins.body);
         ws.ask(r#"{"action":"READ_MEMORY"}"#);
@@ -62,8 +63,15 @@ fn who_needs_no_disk_waits_for_none() {
         told.extend(answers.try_iter());
     }
     assert!(told.iter().all(|status| matches!(status, 503 | 504)), "{told:?}");
+    let behind = said.iter().find(|store| store["state"] == "degraded").unwrap_or_else(|| panic!("{said:?}"));
+    let why = behind["reason"].as_str().expect("a reason");
+    assert!(why.starts_with("nothing could be written for ") && why.contains("another process holds"), "{why}");
     drop(held);
     hub.server("afterwards");
+    let until = Instant::now() + common::LIMIT;
+    while hub.daemon.get("/health").json()["store"]["state"] != "ok" {
+        assert!(Instant::now() < until, "it works again");
+    }
 }
 
 #[test]

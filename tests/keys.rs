@@ -1,6 +1,8 @@
 //! API keys of the store, as people and clients meet them: made, listed, shown, expired, revoked.
 
 mod common;
+#[path = "watch_since/watcher.rs"]
+mod watcher;
 
 use std::path::Path;
 use std::process::Output;
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Daemon, LIMIT, TempDir, Ws, pinwire, run};
 use serde_json::json;
+use watcher::Watcher;
 
 /// Within this a key that is no longer good has to be out; a busy machine gets some more.
 const OUT_WITHIN: Duration = Duration::from_secs(1);
@@ -125,7 +128,7 @@ fn wrong_keys_are_refused_in_one_way() {
         assert_eq!(status(daemon.try_ws("/", &[("x-api-key", wrong)])), 401, "{wrong}");
         let mut ws = daemon.ws("/");
         ws.send(&json!({"action": "AUTH", "params": {"api_key": wrong}}).to_string());
-        assert_eq!(ws.closed(), (1008, "Invalid API Key".into()), "{wrong}");
+        assert_eq!(ws.closed(), (4501, "Invalid API Key".into()), "{wrong}");
     }
 }
 
@@ -143,7 +146,7 @@ fn a_revoked_key_s_sockets_are_closed_within_a_second() {
     revoke(&daemon.dir.path().join("state"), &id);
     let begun = Instant::now();
     for ws in &mut sockets {
-        assert_eq!(ws.closed(), (1008, "API key revoked".into()));
+        assert_eq!(ws.closed(), (4501, "API key revoked".into()));
     }
     assert!(begun.elapsed() < OUT_WITHIN + SLACK, "{:?}", begun.elapsed());
     println!("closed {:?} after the command's end", begun.elapsed());
@@ -156,6 +159,22 @@ fn a_revoked_key_s_sockets_are_closed_within_a_second() {
 }
 
 #[test]
+fn a_watcher_whose_key_is_revoked_says_so_and_does_not_come_back() {
+    let (daemon, key, id) = serve_with_key(&[]);
+    let file = daemon.dir.file("watcher.key", &key);
+    let mut command = daemon.client("watch");
+    // It would come back after anything that may pass.
+    command.arg("--api-key-file").arg(file).args(["--since", "now", "door.*"]);
+    let mut watcher = Watcher::start(command);
+    assert_eq!(watcher.ready(), "watching door.*\n");
+    let said = watcher.said();
+    revoke(&daemon.dir.path().join("state"), &id);
+    assert_eq!(watcher.child.wait().expect("its end").code(), Some(1));
+    let said = said.join().expect("text");
+    assert!(said.contains("4501") && said.contains("API key revoked") && !said.contains("trying again"), "{said}");
+}
+
+#[test]
 fn a_key_expires_while_it_is_in_use() {
     let dir = TempDir::new();
     let (_, _) = add(&dir.path().join("state"), &["--name", "stays"]);
@@ -164,7 +183,7 @@ fn a_key_expires_while_it_is_in_use() {
     let (key, _) = add(&state, &["--name", "brief", "--expires", "3s"]);
     until_status(&daemon, &key, 200);
     let mut ws = daemon.try_ws("/", &[("x-api-key", &key)]).expect("still good");
-    assert_eq!(ws.closed(), (1008, "API key expired".into()));
+    assert_eq!(ws.closed(), (4501, "API key expired".into()));
     assert_eq!(status(daemon.try_ws("/", &[("x-api-key", &key)])), 401);
     let listed = list(&state);
     assert!(listed.contains("expired") && listed.contains("good"), "{listed}");
@@ -184,7 +203,7 @@ fn two_keys_rotate_without_a_gap() {
     let mut both = daemon.try_ws("/", &[("x-api-key", &old)]).expect("in");
     assert_eq!(both.ask(&json!({"action": "AUTH", "params": {"api_key": new}}).to_string())["success"], true);
     revoke(&state, &format!("pw_{old_id}"));
-    assert_eq!(with_old.closed().0, 1008);
+    assert_eq!(with_old.closed().0, 4501);
     with_new.sync();
     both.sync();
     assert_eq!(daemon.http("GET", "/pins", &[("X-API-Key", &new)], "").status, 200);

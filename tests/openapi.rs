@@ -4,6 +4,7 @@
 #[path = "openapi/api.rs"]
 mod api;
 mod common;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::path::Path;

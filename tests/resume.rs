@@ -126,6 +126,17 @@ fn without_a_wish_the_frames_are_those_of_before_and_a_position_is_behind_them()
 }
 
 #[test]
+fn positions_are_asked_for_in_the_query_by_either_name() {
+    let daemon = Daemon::start(&[]);
+    for wish in ["positions=1", "position=1"] {
+        let mut ws = daemon.ws(&format!("/ws?types=gpio.state.changed&{wish}"));
+        assert_eq!(ws.json()["type"], "pong");
+        ws.send(r#"{"type":"ping"}"#);
+        assert_eq!(ws.json()["type"], "subscribed", "{wish}");
+    }
+}
+
+#[test]
 fn what_the_ring_has_forgotten_is_not_recovered_and_nothing_of_it_comes() {
     let daemon = Daemon::with_config("[history]\ncount = 10\n", &[]);
     let mut ws = daemon.ws("/");

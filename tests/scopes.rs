@@ -132,7 +132,7 @@ fn events_are_narrowed_to_the_key() {
     assert_eq!((status("/ws?types=gpio.state.*"), status("/ws?types=gpio.**,node.**")), (101, 403));
     let mut late = daemon.ws("/ws?types=node.**");
     late.send(&json!({"type": "auth", "token": some}).to_string());
-    assert_eq!(late.closed(), (1008, "this API key lacks the scope 'subscribe:node.**'".into()));
+    assert_eq!(late.closed(), (4503, "this API key lacks the scope 'subscribe:node.**'".into()));
 }
 
 #[test]

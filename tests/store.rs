@@ -167,7 +167,7 @@ fn with_a_read_only_directory_the_keys_are_known_and_it_is_said_that_nothing_is_
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
     let id = key["pw_".len()..].split('.').next().expect("an id");
     assert!(run(pinwire().args(["key", "revoke", id, "--state-dir"]).arg(&state)).status.success());
-    assert_eq!(ws.closed(), (1008, "API key revoked".into()));
+    assert_eq!(ws.closed(), (4501, "API key revoked".into()));
 }
 
 #[test]

@@ -1,47 +1,16 @@
 //! `pinwire watch --since`: killed, started again, cut off: nothing is missing, nothing comes twice.
 
 mod common;
+#[path = "watch_since/watcher.rs"]
+mod watcher;
 
-use std::io::{BufRead, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{Daemon, kill, pinwire};
-use serde_json::{Value, json};
-
-/// A watcher and the lines it prints.
-struct Watcher {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    /// Kept open: it says more than its first line.
-    said: BufReader<std::process::ChildStderr>,
-}
-
-impl Watcher {
-    fn start(mut command: Command) -> Watcher {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let said = BufReader::new(child.stderr.take().expect("piped"));
-        Watcher { child, lines, said }
-    }
-
-    /// What it says on stderr first: from then on it is subscribed.
-    fn ready(&mut self) -> String {
-        let mut said = String::new();
-        self.said.read_line(&mut said).expect("text");
-        said
-    }
-
-    /// The next event's number, and where it is.
-    fn next(&mut self) -> Option<(u64, String)> {
-        let line = self.lines.next()?.expect("text");
-        let event: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let n = event["data"].as_str().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"));
-        Some((n, event["position"].as_str().unwrap_or_else(|| panic!("no position: {line}")).to_owned()))
-    }
-}
+use serde_json::json;
+use watcher::Watcher;
 
 /// Publishes numbers until it is told to end; how many it were.
 fn publisher(daemon: &Daemon, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
@@ -70,7 +39,8 @@ fn a_watcher_that_was_killed_goes_on_where_it_was() {
         Watcher::start(command)
     };
     let mut watcher = watch("now");
-    assert_eq!(watcher.ready(), "watching load.**\n");
+    let said = watcher.ready();
+    assert!(said.starts_with("watching load.** --since "), "{said}");
     let stop = Arc::new(AtomicBool::new(false));
     let publishing = publisher(&daemon, &stop);
     let mut seen = 0;
@@ -94,6 +64,26 @@ fn a_watcher_that_was_killed_goes_on_where_it_was() {
     }
     kill(watcher.child.id(), "KILL");
     let _ = watcher.child.wait();
+}
+
+#[test]
+fn a_watcher_that_was_killed_before_its_first_event_has_told_where_to_go_on() {
+    let daemon = Daemon::start(&[]);
+    let watch = |since: &str| {
+        let mut command = daemon.client("watch");
+        command.args(["load.**", "--count", "1", "--since", since]);
+        Watcher::start(command)
+    };
+    let mut watcher = watch("now");
+    let said = watcher.ready();
+    let position = said.trim_end().strip_prefix("watching load.** --since ").unwrap_or_else(|| panic!("{said}"));
+    kill(watcher.child.id(), "KILL");
+    let _ = watcher.child.wait();
+    let body = json!({"event": "load.a", "data": "7"}).to_string();
+    assert_eq!(daemon.http("POST", "/publish?clientName=x", &[], &body).status, 201);
+    let mut watcher = watch(position);
+    assert_eq!(watcher.next().expect("an event").0, 7);
+    assert!(watcher.child.wait().expect("its end").success());
 }
 
 /// Stands between a client and the daemon, and cuts the cable.
@@ -142,7 +132,7 @@ fn a_watcher_that_was_cut_off_comes_back_by_itself() {
     let mut command = pinwire();
     command.args(["watch", "--url", &format!("ws://{}", cable.addr), "load.*", "--since", "now", "--count", "400"]);
     let mut watcher = Watcher::start(command);
-    assert_eq!(watcher.ready(), "watching load.*\n");
+    assert!(watcher.ready().starts_with("watching load.* --since "));
     let stop = Arc::new(AtomicBool::new(false));
     let publishing = publisher(&daemon, &stop);
     for expected in 0..400 {

@@ -18,7 +18,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::cli::{CallArgs, PublishArgs};
 use crate::config::{Auth, Backend, Config};
-use crate::conn::{CLOSE_POLICY, Tls};
+use crate::conn::{CLOSE_FOR_GOOD, Tls};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::types::line::BackendInfo;
 use link::{Link, Stream};
@@ -155,8 +155,7 @@ fn next(socket: &mut WebSocket<Stream>) -> Result<String, Ended> {
             Message::Close(Some(frame)) => {
                 let code = u16::from(frame.code);
                 let text = format!("the daemon closed the connection: {} {}", frame.code, frame.reason);
-                // From 4500 on a daemon says that it is of no use.
-                (text, code < 4500 && code != CLOSE_POLICY)
+                (text, code < CLOSE_FOR_GOOD)
             }
             Message::Close(None) => ("the daemon closed the connection".to_owned(), true),
             _ => continue,

@@ -31,6 +31,7 @@ pub fn watch(args: &WatchArgs) -> Result<(), ClientError> {
             Some(Since::Now) | None => None,
         },
         left: args.count,
+        tells: args.since.is_some(),
         begun: false,
         wait: RETRY.0,
     };
@@ -52,6 +53,8 @@ struct Watch {
     seen: Option<Position>,
     /// Events still to print.
     left: Option<u64>,
+    /// From where it begins is told: who ends it before its first event knows then where to go on.
+    tells: bool,
     /// It was subscribed before.
     begun: bool,
     wait: Duration,
@@ -110,7 +113,8 @@ impl Watch {
         // A daemon of before there were positions answers a text.
         self.seen = position(answer).or(self.seen);
         if !self.begun {
-            say(&format!("watching {}", self.topics.join(" ")));
+            let since = self.seen.filter(|_| self.tells).map_or_else(String::new, |seen| format!(" --since {seen}"));
+            say(&format!("watching {}{since}", self.topics.join(" ")));
         }
         self.begun = true;
         self.wait = RETRY.0;

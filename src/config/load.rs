@@ -111,7 +111,7 @@ pub fn examine(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Ex
     templates::commands(&mut config.commands, &written)?;
     docker::docker(&mut config.docker, &written)?;
     hub(&mut config.hub, &file.hub);
-    config.topics = topics::topics(&written, config.state_dir.is_some())?;
+    config.topics = topics::topics(&written, config.state_dir.is_some(), &mut config.warnings)?;
     agent::agent(&mut config.agent, &written, &mut config.warnings)?;
     let agent_keyless = agent::key(&mut config.agent, &written, &mut config.warnings).err();
     built::check(&config, &written)?;

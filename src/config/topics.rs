@@ -34,7 +34,11 @@ pub struct Topic {
 
 /// # Errors
 /// A name that is no pattern or can only be the daemon's own, a value out of bounds, or nowhere to keep anything.
-pub(super) fn topics(written: &Written<'_>, has_state_dir: bool) -> Result<Vec<Topic>, ConfigError> {
+pub(super) fn topics(
+    written: &Written<'_>,
+    has_state_dir: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Topic>, ConfigError> {
     let Written { file, source, .. } = *written;
     let mut topics = Vec::new();
     for (name, entry) in &file.topics {
@@ -58,6 +62,13 @@ pub(super) fn topics(written: &Written<'_>, has_state_dir: bool) -> Result<Vec<T
             if !has_state_dir {
                 return refuse("needs a state_dir, where events outlive the process".into());
             }
+        } else if let Some(own) =
+            [("keep", entry.keep.is_some()), ("keep_for", entry.keep_for.is_some())].into_iter().find(|(_, set)| *set)
+        {
+            let place = source.at(&format!("{key}.{}", own.0));
+            warnings.push(format!(
+                "{place}: counts for durable topics only, write durable = true beside it; what others keep is in [history]"
+            ));
         }
         topics.push(topic);
     }

@@ -3,7 +3,7 @@
 //! Per-connection bounds alone do not protect a small machine: a hundred stalled peers at their bound are
 //! still a hundred times that bound. Whoever would take more than is left is cut first.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::rt::sync::{AtomicUsize, Ordering};
 
 /// A shared byte budget.
 pub struct Budget {

@@ -5,20 +5,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
-
-use super::{Conn, timespec};
+use super::Conn;
 use crate::rt::clock;
+use crate::rt::socket::{NOTICE, Seen, Watch};
+use crate::rt::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::rt::worker::Worker;
-
-/// The eventfd's mark among the connection ids (which start at 1).
-const NOTICE: u64 = 0;
 
 /// A handle to the thread.
 pub struct Flusher {
@@ -27,8 +20,7 @@ pub struct Flusher {
 }
 
 struct Inner {
-    epoll: OwnedFd,
-    notice: OwnedFd,
+    watch: Watch,
     state: Mutex<State>,
 }
 
@@ -45,12 +37,7 @@ impl Flusher {
     /// # Errors
     /// No descriptors or no thread to be had.
     pub fn start() -> io::Result<Flusher> {
-        let inner = Arc::new(Inner {
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            notice: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            state: Mutex::default(),
-        });
-        epoll::add(&inner.epoll, &inner.notice, EventData::new_u64(NOTICE), EventFlags::IN)?;
+        let inner = Arc::new(Inner { watch: Watch::new()?, state: Mutex::default() });
         let thread = Arc::clone(&inner);
         let worker = Worker::spawn("flusher", move || thread.run())?;
         Ok(Flusher { inner, worker: Mutex::new(Some(worker)) })
@@ -59,12 +46,7 @@ impl Flusher {
     /// Waits for `conn` to become writable and flushes it. Called when its backlog begins.
     pub fn watch(&self, conn: &Arc<Conn>) {
         self.inner.lock().watched.insert(conn.id, Arc::downgrade(conn));
-        let flags = EventFlags::OUT | EventFlags::ONESHOT;
-        let added = match epoll::add(&self.inner.epoll, &conn.socket, EventData::new_u64(conn.id), flags) {
-            Err(Errno::EXIST) => epoll::modify(&self.inner.epoll, &conn.socket, EventData::new_u64(conn.id), flags),
-            other => other,
-        };
-        if let Err(error) = added {
+        if let Err(error) = self.inner.watch.add(&conn.socket, conn.id) {
             // Without the flusher its backlog would wait for ever; the peer reconnects.
             log::warn!("cannot watch {}: {error}; ended", conn.peer);
             let _ = conn.socket.shutdown(std::net::Shutdown::Both);
@@ -73,27 +55,26 @@ impl Flusher {
 
     /// Waits once more. Called while a watched connection's backlog lasts.
     pub(super) fn rearm(&self, conn: &Conn) {
-        let flags = EventFlags::OUT | EventFlags::ONESHOT;
-        let _ = epoll::modify(&self.inner.epoll, &conn.socket, EventData::new_u64(conn.id), flags);
+        let _ = self.inner.watch.again(&conn.socket, conn.id);
     }
 
     /// Stops watching. Called when a backlog is empty and when a connection ends.
     pub(super) fn forget(&self, conn: &Conn) {
         if self.inner.lock().watched.remove(&conn.id).is_some() {
-            let _ = epoll::delete(&self.inner.epoll, &conn.socket);
+            self.inner.watch.remove(&conn.socket);
         }
     }
 
     /// Ends `conn` at `deadline` unless it is gone by then.
     pub fn end_at(&self, deadline: Instant, conn: &Arc<Conn>) {
         self.inner.lock().ending.push((deadline, Arc::downgrade(conn)));
-        self.inner.notify();
+        self.inner.watch.notify();
     }
 
     /// Stops the thread and waits for it, at most `limit`.
     pub fn stop(&self, limit: Duration) {
         self.inner.lock().stopped = true;
-        self.inner.notify();
+        self.inner.watch.notify();
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             worker.join(limit);
@@ -103,30 +84,19 @@ impl Flusher {
 
 impl Inner {
     fn run(&self) {
-        let mut events = Vec::with_capacity(64);
+        let mut seen = Seen::default();
         loop {
             let Some(wait) = self.end_what_is_due() else { return };
-            events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.map(timespec).as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => {
-                    log::error!("epoll_wait: {error}");
-                    return;
-                }
+            if let Err(error) = self.watch.wait(&mut seen, wait) {
+                log::error!("epoll_wait: {error}");
+                return;
             }
-            for event in &events {
-                match event.data.u64() {
-                    NOTICE => {
-                        let _ = rustix::io::read(&self.notice, &mut [0; 8]);
-                    }
-                    id => {
-                        // The lock is let go before the connection is touched: it takes its own, and from
-                        // under its own it calls back here.
-                        let conn = self.lock().watched.get(&id).and_then(Weak::upgrade);
-                        if let Some(conn) = conn {
-                            conn.flush();
-                        }
-                    }
+            for id in seen.marks().filter(|mark| *mark != NOTICE) {
+                // The lock is let go before the connection is touched: it takes its own, and from under its own it calls
+                // back here.
+                let conn = self.lock().watched.get(&id).and_then(Weak::upgrade);
+                if let Some(conn) = conn {
+                    conn.flush();
                 }
             }
         }
@@ -153,11 +123,6 @@ impl Inner {
             conn.abort();
         }
         Some(wait)
-    }
-
-    fn notify(&self) {
-        // Fails only when the counter is full, and then the thread is about to wake anyway.
-        let _ = rustix::io::write(&self.notice, &1_u64.to_ne_bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

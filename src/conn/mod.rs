@@ -23,12 +23,8 @@ mod reader;
 mod tls;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use budget::Budget;
 pub use flusher::Flusher;
@@ -37,6 +33,8 @@ pub use reader::{Got, Reader, Wait};
 pub use tls::{Tls, TlsError};
 
 use crate::rt::clock;
+use crate::rt::socket::{self, For, Socket};
+use crate::rt::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::wire::frame;
 use outbox::{Outbox, Room};
 
@@ -58,6 +56,12 @@ pub const CLOSE_AGAIN: u16 = 1012;
 pub const CLOSE_REPLACED: u16 = 4001;
 /// Ours: the subscriber reads too slowly. Reconnecting is fine.
 pub const CLOSE_SLOW: u16 = 4008;
+/// Ours: from here on reconnecting is of no use, until somebody has changed something.
+pub const CLOSE_FOR_GOOD: u16 = 4500;
+/// Ours: no key was shown, or one that opens nothing, or nothing any more.
+pub const CLOSE_KEY: u16 = 4501;
+/// Ours: the key does not allow what the connection was opened for.
+pub const CLOSE_FORBIDDEN: u16 = 4503;
 
 /// Rung when a connection has room again for somebody whose frames were not taken; see [`Conn::offer`].
 pub trait Bell: Send + Sync {
@@ -104,7 +108,7 @@ impl Shared {
 /// One connection; see the module's text.
 pub struct Conn {
     id: u64,
-    socket: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     shared: Arc<Shared>,
     /// Set with the first Close we send: from then on nothing the peer says is acted on.
@@ -114,7 +118,7 @@ pub struct Conn {
 
 impl Conn {
     /// Wraps an accepted socket. The socket stays blocking; only writes are made non-blocking, one by one.
-    pub fn new(socket: TcpStream, peer: SocketAddr, tls: Option<tls::Session>, shared: Arc<Shared>) -> Arc<Conn> {
+    pub fn new(socket: Socket, peer: SocketAddr, tls: Option<tls::Session>, shared: Arc<Shared>) -> Arc<Conn> {
         // An IPv4 peer of a dual-stack listener is shown and counted as what it is.
         let peer = match peer.ip() {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(peer, |v4| SocketAddr::new(v4.into(), peer.port())),
@@ -285,7 +289,7 @@ impl Conn {
     /// Ends the socket of a peer that does not end its own: with a reset, because one that is stuck in sending
     /// would otherwise learn of it a minute later. What it has received it can still read.
     pub fn abort(&self) {
-        let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        socket::end_with_reset(&self.socket);
         self.end();
     }
 
@@ -317,7 +321,7 @@ impl Conn {
     }
 
     /// The descriptor, for `poll`.
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
@@ -325,11 +329,9 @@ impl Conn {
     fn wait_writable(&self, deadline: Instant) -> Result<bool, Gone> {
         loop {
             let left = deadline.saturating_duration_since(clock::now());
-            let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(0) => return Ok(false),
-                Ok(_) => return Ok(true),
-                Err(rustix::io::Errno::INTR) => {}
+            match socket::wait(&self.socket, For::Room, left) {
+                Ok(has_room) => return Ok(has_room),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(Gone),
             }
         }
@@ -357,9 +359,4 @@ impl Drop for Conn {
         outbox.kill(&self.shared.budget);
         self.shared.flusher.forget(self);
     }
-}
-
-/// A wait's length in the kernel's form.
-pub(crate) fn timespec(wait: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(wait.subsec_nanos()) }
 }

@@ -2,14 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
 use super::tls::Session;
 use super::{Bell, Budget};
+use crate::rt::socket::{self, Socket};
+use crate::rt::sync::Arc;
 
 /// The connection has ended, or is ending and takes nothing more.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,7 +90,7 @@ impl Outbox {
 
     /// Sends `bytes`, or queues what the kernel does not take. On [`Room::Full`] nothing of `bytes` was sent or
     /// kept.
-    pub fn send(&mut self, socket: &TcpStream, bytes: &[u8], limits: Limits) -> Result<Room, Gone> {
+    pub fn send(&mut self, socket: &Socket, bytes: &[u8], limits: Limits) -> Result<Room, Gone> {
         if self.state != State::Open {
             return Err(Gone);
         }
@@ -145,7 +142,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The socket is broken; the outbox is dead then.
-    pub fn flush(&mut self, socket: &TcpStream, budget: &Budget) -> Result<(), Gone> {
+    pub fn flush(&mut self, socket: &Socket, budget: &Budget) -> Result<(), Gone> {
         if self.state == State::Dead {
             return Err(Gone);
         }
@@ -199,7 +196,7 @@ impl Outbox {
     }
 
     /// TLS's own end-of-stream (`close_notify`), as far as the kernel takes it.
-    pub fn goodbye(&mut self, socket: &TcpStream) {
+    pub fn goodbye(&mut self, socket: &Socket) {
         if let Some(tls) = &mut self.tls {
             tls.goodbye();
             let _ = self.write_records(socket);
@@ -210,7 +207,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The peer broke the TLS protocol.
-    pub fn receive(&mut self, socket: &TcpStream, ciphertext: &[u8]) -> io::Result<()> {
+    pub fn receive(&mut self, socket: &Socket, ciphertext: &[u8]) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         let result = tls.receive(ciphertext);
         self.write_records(socket)?;
@@ -235,9 +232,9 @@ impl Outbox {
     }
 
     /// Hands bytes to the kernel (through rustls where there is TLS); returns how many are no longer ours.
-    fn send_now(&mut self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    fn send_now(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
         if self.tls.is_none() {
-            return send_plain(socket, bytes);
+            return socket::send(socket, bytes);
         }
         let mut taken = 0;
         while taken < bytes.len() && self.write_records(socket)? {
@@ -250,7 +247,7 @@ impl Outbox {
     }
 
     /// Writes finished TLS records; `false` when the kernel takes no more.
-    fn write_records(&mut self, socket: &TcpStream) -> io::Result<bool> {
+    fn write_records(&mut self, socket: &Socket) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.wants_send() {
             match tls.send(&mut NonBlocking(socket)) {
@@ -268,24 +265,12 @@ impl Outbox {
     }
 }
 
-/// One non-blocking send; 0 when the kernel's buffer is full.
-fn send_plain(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(sent) => return Ok(sent),
-            Err(Errno::AGAIN) => return Ok(0),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// The socket as rustls wants to write it.
-struct NonBlocking<'a>(&'a TcpStream);
+struct NonBlocking<'a>(&'a Socket);
 
 impl Write for NonBlocking<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match send_plain(self.0, bytes)? {
+        match socket::send(self.0, bytes)? {
             0 if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             sent => Ok(sent),
         }

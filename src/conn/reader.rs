@@ -1,15 +1,12 @@
 //! The reading half of a connection: blocks in the kernel, with a limit, and nowhere else.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-
-use super::{Conn, timespec};
+use super::Conn;
 use crate::rt::clock;
+use crate::rt::socket::{self, For, Reading};
+use crate::rt::sync::Arc;
 
 /// How long a read may wait.
 #[derive(Clone, Copy)]
@@ -68,7 +65,7 @@ impl Reader {
     pub fn handshake(&mut self, deadline: Instant) -> io::Result<()> {
         let mut first = [0];
         // A TLS record never begins with a letter, a request line always does.
-        if let Got::Data(_) = receive_flagged(&self.conn, &mut first, Wait::Until(deadline), RecvFlags::PEEK)?
+        if let Got::Data(_) = receive(&self.conn, &mut first, Wait::Until(deadline), true)?
             && first[0].is_ascii_uppercase()
         {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -133,31 +130,25 @@ impl Reader {
 }
 
 fn receive_plain(conn: &Conn, buf: &mut [u8], wait: Wait) -> io::Result<Got> {
-    receive_flagged(conn, buf, wait, RecvFlags::empty())
+    receive(conn, buf, wait, false)
 }
 
-fn receive_flagged(conn: &Conn, buf: &mut [u8], wait: Wait, more: RecvFlags) -> io::Result<Got> {
-    let flags = more
-        | match wait {
-            Wait::Steady => RecvFlags::empty(),
-            Wait::No => RecvFlags::DONTWAIT,
-            Wait::Until(deadline) => {
-                let left = deadline.saturating_duration_since(clock::now());
-                let mut fds = [PollFd::new(&conn.socket, PollFlags::IN)];
-                match poll(&mut fds, Some(&timespec(left))) {
-                    Ok(0) => return Ok(Got::Nothing),
-                    Ok(_) | Err(Errno::INTR) => RecvFlags::DONTWAIT,
-                    Err(error) => return Err(error.into()),
-                }
+fn receive(conn: &Conn, buf: &mut [u8], wait: Wait, peek: bool) -> io::Result<Got> {
+    let at_once = match wait {
+        Wait::Steady => false,
+        Wait::No => true,
+        Wait::Until(deadline) => {
+            let left = deadline.saturating_duration_since(clock::now());
+            match socket::wait(&conn.socket, For::Bytes, left) {
+                Ok(false) => return Ok(Got::Nothing),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => true,
             }
-        };
-    loop {
-        match recv(&conn.socket, &mut *buf, flags) {
-            Ok((_, 0)) => return Ok(Got::End),
-            Ok((_, n)) => return Ok(Got::Data(n)),
-            Err(Errno::AGAIN) => return Ok(Got::Nothing),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
         }
-    }
+    };
+    Ok(match socket::receive(&conn.socket, buf, Reading { at_once, peek })? {
+        None => Got::Nothing,
+        Some(0) => Got::End,
+        Some(n) => Got::Data(n),
+    })
 }

@@ -43,10 +43,10 @@ impl Daemon {
             log::warn!("{warning}");
         }
         self.config.warnings.clone_from(&fresh.warnings);
-        // First, so that what comes is told as it is wanted now.
+        // First, so that what comes is told as it is wanted now. Who wants less is told how this ends all the same.
+        logging::set_levels(self.config.log_level.max(fresh.log_level), fresh.log_events);
         self.config.log_level = fresh.log_level;
         self.config.log_events = fresh.log_events;
-        logging::set_levels(&self.config);
         self.config.shutdown_deadline = fresh.shutdown_deadline;
         // The files may have changed in place.
         if let (Some(own), Some(tls)) = (&self.tls, tls) {
@@ -91,6 +91,7 @@ impl Daemon {
             super::in_use::leave_word(&self.config);
         }
         tell(&wanted, &self.config.changes(&fresh), &kept);
+        logging::set_levels(fresh.log_level, fresh.log_events);
     }
 
     /// Tokens that were given keep their life.

@@ -178,7 +178,8 @@ fn read_target(head: &mut Head, target: &str) -> Result<(), BadHead> {
         let wish = match &*name {
             "since" => &mut head.since,
             "last" => &mut head.last,
-            "positions" => &mut head.positions,
+            // As messages call it, too.
+            "positions" | "position" => &mut head.positions,
             _ => continue,
         };
         *wish = Some(value.into_owned());

@@ -30,6 +30,7 @@ use crate::config;
 use crate::conn::{self, Conn, Shared, Tls};
 use crate::http;
 use crate::rt::pulse::{Asked, Pulse};
+use crate::rt::socket::timespec;
 use crate::rt::worker::{Worker, spawn_visitor};
 use crate::rt::{clock, process};
 use crate::session::Host;
@@ -233,7 +234,7 @@ fn accept_until_told(shared: &Accepting, door: &Arc<Door>) {
                 }
                 failing = true;
                 let mut fds = [PollFd::new(bell, PollFlags::IN)];
-                let _ = poll(&mut fds, Some(&conn::timespec(ACCEPT_PAUSE)));
+                let _ = poll(&mut fds, Some(&timespec(ACCEPT_PAUSE)));
             }
         }
     }

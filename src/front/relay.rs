@@ -23,9 +23,10 @@ use super::head::{self, Head};
 use super::limits::Slot;
 use super::visit::{Refusal, check, refuse};
 use super::{Door, Visitor};
-use crate::conn::{Conn, Got, Reader, Wait, timespec};
+use crate::conn::{Conn, Got, Reader, Wait};
 use crate::http::{Publish, Upstream};
 use crate::rt::clock;
+use crate::rt::socket::timespec;
 
 /// Read from either side at once.
 const CHUNK: usize = 8 * 1024;

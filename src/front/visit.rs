@@ -33,7 +33,6 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, tls: bool, slot: Slot, stack: St
     match receive(door, visitor, &mut reader, tls) {
         Some(Next::Http(bytes)) => relay::run(door, visitor, reader, bytes, slot),
         Some(Next::Session(visit, early)) => {
-            stack.give_back_unused();
             session::run(&door.host, conn, reader, early, visit, stack);
             drop(slot);
         }

@@ -1,10 +1,6 @@
 //! What only the holder of the send lock touches: the sequence, the table, the history, and the sending itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::Receiver;
 
 use super::durable::Durable;
 use super::handover::Work;
@@ -15,6 +11,7 @@ use super::table::{FORMS, Table, form};
 use super::{Ack, Acked, Encode};
 use crate::conn::{Bell, Gone, Offered};
 use crate::rt::clock;
+use crate::rt::sync::{Arc, AtomicUsize, Ordering, Receiver};
 use crate::types::event::{Audience, Body, Dialect, Event};
 use crate::types::position::{Epoch, Lagged, Position};
 

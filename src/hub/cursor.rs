@@ -29,6 +29,20 @@ impl Select {
     }
 }
 
+/// What a subscriber's other filters bring it.
+pub struct Had<'a> {
+    /// How many there are; none are not asked.
+    pub filters: usize,
+    /// Behind which offset they have brought it everything of a topic, or `u64::MAX`.
+    pub behind: &'a dyn Fn(&str) -> u64,
+}
+
+impl Had<'_> {
+    pub fn behind(&self, topic: &str) -> u64 {
+        if self.filters == 0 { u64::MAX } else { (self.behind)(topic) }
+    }
+}
+
 /// See the module's text.
 pub struct Cursor {
     /// Where it began.
@@ -56,6 +70,11 @@ impl Cursor {
         self.lost
     }
 
+    /// Begins anew, behind `at`.
+    pub fn restart(&mut self, at: u64) {
+        (self.since, self.at, self.lost) = (at, at, Lost::default());
+    }
+
     /// An event was discarded.
     pub fn lose(&mut self, topic: &str, numbered: &Numbered) {
         if numbered.offset <= self.at || !self.select.hears(numbered) || !self.select.selects(topic) {
@@ -71,5 +90,14 @@ impl Lost {
         self.first = if self.count == 0 { offset } else { self.first.min(offset) };
         self.last = self.last.max(offset);
         self.count += 1;
+    }
+
+    /// Both together.
+    pub fn and(self, other: Lost) -> Lost {
+        if self.count == 0 || other.count == 0 {
+            return if self.count == 0 { other } else { self };
+        }
+        let (count, first) = (self.count + other.count, self.first.min(other.first));
+        Lost { count, first, last: self.last.max(other.last) }
     }
 }

@@ -17,13 +17,13 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::history::Numbered;
 use super::{Ack, Acked};
 use crate::rt::clock;
+use crate::rt::sync::{Arc, Mutex, PoisonError};
 use crate::types::durable::{BLOCK, Batch, KEEP_LIMIT, MOST_TOPICS, NotKept};
 use crate::types::event::{Audience, Event};
 use crate::types::topic::Pattern;
@@ -162,16 +162,13 @@ impl Durable {
         let weight = event.weight();
         let full = self.waiting.len() >= MOST_HELD || (self.bytes > 0 && self.bytes + weight > MOST_HELD_BYTES);
         let known = self.topics.contains(event.topic());
-        let why = match full {
-            true => Some(format!("{} durable events wait for the disk", self.waiting.len())),
-            false if !known && self.topics.len() >= MOST_TOPICS => {
-                return self
-                    .refuse(ack, NotKept::Unwritable(format!("there are {MOST_TOPICS} durable topics already")));
-            }
-            false => None,
-        };
-        if let Some(why) = why {
+        if full {
+            let why = format!("{} durable events wait for the disk", self.waiting.len());
             return self.refuse(ack, NotKept::Busy(why));
+        }
+        if !known && self.topics.len() >= MOST_TOPICS {
+            let why = format!("there are {MOST_TOPICS} durable topics already");
+            return self.refuse(ack, NotKept::Unwritable(why));
         }
         if !known {
             self.topics.insert(event.topic().into());
@@ -363,6 +360,7 @@ impl Core {
     }
 }
 
-#[cfg(test)]
-#[path = "durable_tests.rs"]
-mod tests;
+unit_tests! {
+    #[path = "durable_tests.rs"]
+    mod tests;
+}

@@ -4,10 +4,9 @@
 //! more after letting go, and so meets whatever came while others found the lock held. Who cannot look for itself wakes
 //! the hub's thread, which does.
 //!
-//! What it locks and queues with comes from the module above, so that a test can put every thread's every step in every
-//! order (see `model`).
+//! A test puts every thread's every step in every order, of this and of what is around it: see `rt::sync`.
 
-use super::sync::{Mutex, MutexGuard, PoisonError, Receiver, Sender, TryLockError, TrySendError, bounded};
+use crate::rt::sync::{Mutex, MutexGuard, PoisonError, Receiver, Sender, TryLockError, TrySendError, bounded};
 
 /// What only one does at a time.
 pub trait Work {

@@ -1,8 +1,8 @@
 //! Where connections say that there is room again, for the hub to tell what it has dropped for them.
 
 use super::member::MemberId;
-use super::sync::{AtomicBool, Mutex, Ordering, PoisonError, Sender};
 use crate::conn::Bell;
+use crate::rt::sync::{AtomicBool, Mutex, Ordering, PoisonError, Sender};
 
 /// See the file's text.
 pub struct Lobby {

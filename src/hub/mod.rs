@@ -33,15 +33,14 @@ mod replay;
 mod table;
 mod trie;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::rt::clock;
 use crate::rt::pulse::{Asked, Pulse};
 use crate::rt::random;
+use crate::rt::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, PoisonError, Receiver, RecvTimeoutError, bounded,
+};
 use crate::rt::worker::Worker;
 use crate::types::durable::{self as kept, NotKept};
 use crate::types::event::Event;
@@ -58,14 +57,6 @@ pub use history::{Bounds, Numbered};
 use lobby::Lobby;
 pub use member::{Answer, Filter, MAX_SUBSCRIPTIONS, Member, MemberId, Presence, Slow, TooMany, Wish};
 pub use replay::{Pulled, Replay};
-
-/// What the hand-over is made of.
-mod sync {
-    pub use std::sync::atomic::{AtomicBool, Ordering};
-    pub use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-
-    pub use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-}
 
 /// Commands the inbox holds.
 const INBOX: usize = 1024;
@@ -366,5 +357,6 @@ impl Hub {
     }
 }
 
-#[cfg(test)]
-mod tests;
+unit_tests! {
+    mod tests;
+}

@@ -3,13 +3,16 @@
 //! The session pulls chunks and sends them as answers, which wait for room. While more is left than one chunk, what was
 //! taken is sent without the lock; the last chunk goes out under it, and the subscription begins in the same step. So
 //! nothing is missing between what was kept and what is live, and nothing comes twice.
+//!
+//! How it begins is known before the first chunk, and found out in parts too (see [`Survey`]): nobody else waits longer
+//! for who has missed a lot.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::cursor::{CursorId, Select};
-use super::history::Numbered;
+use super::cursor::{CursorId, Had, Lost, Select};
+use super::history::{Chunk, Found, Numbered, PART, Portion, Survey};
 use super::member::{Answer, Filter, MemberId, Slow, TooMany, Wish};
 use super::{Encode, Hub};
 use crate::conn::{CLOSE_SLOW, Offered};
@@ -21,6 +24,9 @@ const CHUNK: usize = 256;
 
 /// Bytes of events in a chunk, about.
 const CHUNK_BYTES: usize = 32 * 1024;
+
+/// Places in the history that are looked at for a chunk.
+const CHUNK_LOOK: usize = 8192;
 
 /// Events beyond those there were at the beginning: publishers may be as quick as the client reads, for ever, and
 /// meanwhile its session reads nothing.
@@ -48,6 +54,8 @@ pub struct Replay {
     left: u64,
     /// Room for the filters that was reserved and is not used yet.
     reserved: usize,
+    /// Its client is too slow: what is left is counted, so many at a time, and not brought.
+    passing: Option<(Lost, usize)>,
 }
 
 impl Hub {
@@ -67,10 +75,22 @@ impl Hub {
         self.reserve(filters.len())?;
         // What was left before, its joining among it, comes first.
         self.drain();
-        let (answer, dialect, cursor, last) = self.hand.with(|core| core.resume(id, &filters, wish));
-        let left = answer.missed + EXTRA;
-        let reserved = filters.len();
-        Ok((answer, Replay { hub: Arc::clone(self), id, dialect, filters, cursor, last, left, reserved }))
+        let (dialect, cursor, mut survey) = self.hand.with(|core| core.open(id, &filters, wish));
+        let (hub, reserved) = (Arc::clone(self), filters.len());
+        let (last, left, passing) = (VecDeque::new(), 0, None);
+        let mut replay = Replay { hub, id, dialect, filters, cursor, last, left, reserved, passing };
+        let (answer, last) = loop {
+            match self.hand.with(|core| core.look(&replay, wish, survey)) {
+                Ok(found) => break found,
+                Err(more) => survey = more,
+            }
+            // What others left meanwhile is ours to send, and who waits gets the lock.
+            self.combine();
+            std::thread::yield_now();
+        };
+        replay.last = last.into();
+        replay.left = answer.missed + EXTRA;
+        Ok((answer, replay))
     }
 }
 
@@ -101,12 +121,15 @@ impl Replay {
 
     fn pull_from(&mut self, core: &mut Core, out: &mut Vec<u8>) -> (Vec<(Epoch, Numbered)>, Pulled) {
         let epoch = core.sequence.epoch;
-        let chunk = core.pull(self.id, self.cursor, CHUNK, CHUNK_BYTES);
-        let lost = core.history.cursor(self.cursor).map(|cursor| cursor.lost()).unwrap_or_default();
+        if self.passing.is_some() {
+            return (Vec::new(), self.pass(core));
+        }
+        let portion = Portion { most: CHUNK, bytes: CHUNK_BYTES, look: CHUNK_LOOK };
+        let chunk = core.pull(self.id, self.cursor, portion);
+        let lost = core.lost(self.cursor);
         self.left = self.left.saturating_sub(chunk.events.len() as u64);
         if lost.count > 0 || (self.left == 0 && !chunk.is_last) {
-            self.give_up(core, chunk.events);
-            return (Vec::new(), Pulled::Live);
+            return (Vec::new(), self.give_up(core, &chunk));
         }
         if !chunk.is_last {
             return (chunk.events.into_iter().map(|numbered| (epoch, numbered)).collect(), Pulled::More);
@@ -137,37 +160,44 @@ impl Replay {
     }
 
     /// Its client reads more slowly than others publish, or than the history forgets.
-    fn give_up(&mut self, core: &mut Core, next: Vec<Numbered>) {
-        let mut lost = core.history.cursor(self.cursor).map(|cursor| cursor.lost()).unwrap_or_default();
-        next.iter().for_each(|numbered| lost.add(numbered.offset));
-        loop {
-            let chunk = core.pull(self.id, self.cursor, usize::MAX, usize::MAX);
-            chunk.events.iter().for_each(|numbered| lost.add(numbered.offset));
-            if chunk.is_last {
-                break;
-            }
-        }
-        let Some((ready, entry)) = core.table.member(self.id) else { return };
+    fn give_up(&mut self, core: &mut Core, next: &Chunk) -> Pulled {
+        let Some((ready, _)) = core.table.member(self.id) else { return Pulled::Live };
         if ready.slow == Slow::Cut {
             log::info!("{} reads too slowly what it has missed; cut", ready.conn.peer());
             ready.conn.close(CLOSE_SLOW, "slow: what was missed is not read");
-            return;
+            return Pulled::Live;
         }
+        let mut lost = Lost::default();
+        next.events.iter().for_each(|numbered| lost.add(numbered.offset));
+        self.passing = Some((lost, CHUNK_LOOK));
+        if next.is_last { self.begin_behind(core, lost) } else { Pulled::More }
+    }
+
+    /// Passes over what it will not be brought, to where it is live.
+    fn pass(&mut self, core: &mut Core) -> Pulled {
+        let Some((mut lost, look)) = self.passing else { return Pulled::Live };
+        let chunk = core.pull(self.id, self.cursor, Portion { most: look, bytes: usize::MAX, look });
+        chunk.events.iter().for_each(|numbered| lost.add(numbered.offset));
+        // More each time: others may publish as quickly as this counts.
+        self.passing = Some((lost, look * 2));
+        if chunk.is_last { self.begin_behind(core, lost) } else { Pulled::More }
+    }
+
+    /// The subscription is live, and its client is told what it was not brought.
+    fn begin_behind(&mut self, core: &mut Core, passed: Lost) -> Pulled {
+        let lost = passed.and(core.lost(self.cursor));
+        let Some((_, entry)) = core.table.member(self.id) else { return Pulled::Live };
         let first = if entry.lag.count == 0 { lost.first } else { entry.lag.first.min(lost.first) };
         entry.lag.add(lost.count, first, lost.last.max(entry.lag.last));
         entry.lag.first = first;
         self.begin(core);
         core.tell_lag(self.id);
+        Pulled::Live
     }
 }
 
 impl Core {
-    fn resume(
-        &mut self,
-        id: MemberId,
-        filters: &[Filter],
-        wish: Wish,
-    ) -> (Answer, Dialect, CursorId, VecDeque<Numbered>) {
+    fn open(&mut self, id: MemberId, filters: &[Filter], wish: Wish) -> (Dialect, CursorId, Survey) {
         let dialect = self.table.member(id).map_or(Dialect::Endrpi, |(_, entry)| entry.dialect);
         self.table.with_positions(id);
         for filter in filters {
@@ -178,33 +208,49 @@ impl Core {
         let now = self.age();
         self.history.expire(now);
         let head = self.sequence.position();
-        let select = Select::new(filters.to_vec(), dialect);
-        let recovered = wish
-            .since
-            .map(|since| since.epoch == head.epoch && self.history.has_all_since(since.offset, head.offset, &select));
-        let position = wish.since.filter(|_| recovered == Some(true)).unwrap_or(head);
-        let last: VecDeque<Numbered> = match wish.last && recovered != Some(true) {
-            true => self.history.last(&select).into(),
-            false => VecDeque::new(),
+        let since = wish.since.filter(|since| since.epoch == head.epoch && since.offset <= head.offset);
+        let survey = match since {
+            Some(since) => Survey::missed(since.offset, head.offset),
+            None => Survey::newcomer(head.offset, wish.last),
         };
-        let cursor = self.history.open(position.offset, select);
-        let missed = self.count(id, cursor);
-        let answer = Answer { position, recovered, missed, last: last.len() as u64 };
-        (answer, dialect, cursor, last)
+        let cursor = self.history.open(since.unwrap_or(head).offset, Select::new(filters.to_vec(), dialect));
+        (dialect, cursor, survey)
     }
 
-    /// How many events a cursor has before it that this client has not had.
-    fn count(&mut self, id: MemberId, cursor: CursorId) -> u64 {
-        let (table, history) = (&self.table, &self.history);
-        let any = table.has_any(id);
-        history.count(cursor, |numbered| any && table.has_had(id, numbered.event.topic(), numbered.offset))
-    }
-
-    fn pull(&mut self, id: MemberId, cursor: CursorId, most: usize, bytes: usize) -> super::history::Chunk {
+    /// Looks at the next part of what there is; how the subscription begins, with its last values, or what is left to
+    /// look at.
+    fn look(&mut self, replay: &Replay, wish: Wish, mut survey: Survey) -> Result<(Answer, Vec<Numbered>), Survey> {
         let (table, history) = (&self.table, &mut self.history);
-        let any = table.has_any(id);
-        let had = |numbered: &Numbered| any && table.has_had(id, numbered.event.topic(), numbered.offset);
-        history.pull(cursor, most, bytes, had)
+        let had = &|topic: &str| table.had_behind(replay.id, topic);
+        let had = Had { filters: table.filters_of(replay.id), behind: had };
+        if !history.survey(replay.cursor, &mut survey, &had, PART) {
+            return Err(survey);
+        }
+        let position = self.sequence.at(survey.head());
+        let newcomer = Answer { position, recovered: wish.since.map(|_| false), missed: 0, last: 0 };
+        match (survey.found(), wish.since) {
+            (Found::Missed { all: true, count }, Some(position)) => {
+                Ok((Answer { position, recovered: Some(true), missed: count, last: 0 }, Vec::new()))
+            }
+            (Found::Missed { .. }, _) => {
+                // It begins now, as who has never been here.
+                let head = self.sequence.position().offset;
+                history.cursor(replay.cursor).into_iter().for_each(|cursor| cursor.restart(head));
+                Err(Survey::newcomer(head, wish.last))
+            }
+            (Found::Last(last), _) => Ok((Answer { last: last.len() as u64, ..newcomer }, last)),
+            (Found::Nothing, _) => Ok((newcomer, Vec::new())),
+        }
+    }
+
+    fn pull(&mut self, id: MemberId, cursor: CursorId, portion: Portion) -> Chunk {
+        let (table, history) = (&self.table, &mut self.history);
+        let had = &|topic: &str| table.had_behind(id, topic);
+        history.pull(cursor, portion, &Had { filters: table.filters_of(id), behind: had })
+    }
+
+    fn lost(&mut self, cursor: CursorId) -> Lost {
+        self.history.cursor(cursor).map(|cursor| cursor.lost()).unwrap_or_default()
     }
 }
 

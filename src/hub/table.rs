@@ -234,22 +234,20 @@ impl Table {
         hears(dialect) & bit(audience) != 0
     }
 
-    /// Whether another filter of this subscriber has brought it this event.
-    pub fn has_had(&self, id: MemberId, topic: &str, offset: u64) -> bool {
+    /// Behind which offset the filters of this subscriber have brought it every event of a topic; `u64::MAX`: none has.
+    pub fn had_behind(&self, id: MemberId, topic: &str) -> u64 {
         let Some(entry) = self.ids.get(&id).and_then(|slot| self.entries.get(*slot as usize)?.as_ref()) else {
-            return false;
+            return u64::MAX;
         };
+        let froms = entry.filters.values().filter(|held| held.filter.selects(topic)).map(|held| held.from);
         // What was dropped was not brought; nor, to be sure, anything before it.
-        if offset <= entry.lag.last {
-            return false;
-        }
-        entry.filters.values().any(|held| held.from < offset && held.filter.selects(topic))
+        froms.min().map_or(u64::MAX, |from| from.max(entry.lag.last))
     }
 
-    /// Whether it is subscribed to anything.
-    pub fn has_any(&self, id: MemberId) -> bool {
+    /// How many filters it has.
+    pub fn filters_of(&self, id: MemberId) -> usize {
         let entry = self.ids.get(&id).and_then(|slot| self.entries.get(*slot as usize)?.as_ref());
-        entry.is_some_and(|entry| !entry.filters.is_empty())
+        entry.map_or(0, |entry| entry.filters.len())
     }
 
     pub fn presence(&self) -> impl Iterator<Item = Presence> {

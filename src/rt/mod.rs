@@ -1,4 +1,5 @@
-//! The ground under every room: threads, clocks, the allocator's settings.
+//! The ground under every room: threads, clocks, the allocator's settings, what the kernel does for a
+//! connection.
 //!
 //! Only this room spawns threads and reads clocks; pure code takes `now` as an argument.
 
@@ -8,5 +9,7 @@ pub mod memory;
 pub mod process;
 pub mod pulse;
 pub mod random;
+pub mod socket;
 pub mod stderr;
+pub mod sync;
 pub mod worker;

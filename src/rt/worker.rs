@@ -150,16 +150,14 @@ pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) ->
         Ok(()) => return Ok(()),
         Err(nobody_waits) => nobody_waits.into_inner(),
     };
-    Builder::new().name(visit.name.clone()).stack_size(VISITOR_STACK).spawn(move || {
+    // Without a name, which would stay the first visitor's: what a crash says shows it.
+    Builder::new().stack_size(VISITOR_STACK).spawn(move || {
         let stack = Stack(StackTop::here());
         visit.run(stack);
         while WAITING.fetch_add(1, Ordering::Relaxed) < WAITING_THREADS {
             let next = VISITS.1.recv_timeout(WAITING_TIME);
             WAITING.fetch_sub(1, Ordering::Relaxed);
             let Ok(next) = next else { return };
-            if let Ok(name) = CString::new(next.name.as_str()) {
-                let _ = rustix::thread::set_name(&name);
-            }
             next.run(stack);
         }
         WAITING.fetch_sub(1, Ordering::Relaxed);
@@ -170,6 +168,10 @@ pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) ->
 impl Visit {
     fn run(self, stack: Stack) {
         let Visit { name, body } = self;
+        // The kernel's name for it, which tools show.
+        if let Ok(name) = CString::new(name.as_str()) {
+            let _ = rustix::thread::set_name(&name);
+        }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(stack))) {
             log::error!("connection {name} crashed: {}", panic_text(&*panic));
             crashed();

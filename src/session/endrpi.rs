@@ -8,7 +8,7 @@ use crossbeam_channel::bounded;
 use super::{Conversation, End, Host, Line};
 use crate::actions::topics;
 use crate::auth::{Badge, Refused};
-use crate::conn::{CLOSE_POLICY, Conn};
+use crate::conn::{CLOSE_KEY, CLOSE_POLICY, Conn};
 use crate::dispatch::{self, Aside};
 use crate::hub::{Acked, Filter, Member, MemberId, Wish};
 use crate::rt::clock;
@@ -18,7 +18,7 @@ use crate::types::event::{Body, Dialect};
 use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
 use crate::types::wants::{Resumed, Wants};
-use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, PUBLISHED, Request, failure};
+use crate::wire::endrpi::{Call, Data, HANG_ASKED, PANIC_ASKED, PUBLISHED, Publish, Request, failure};
 use crate::wire::frame;
 
 /// How long a publisher may wait for its acknowledgement; the hub gives up before.
@@ -63,14 +63,14 @@ impl Endrpi {
                 self.snapshot(request, line);
                 return Ok(());
             }
-            Aside::Publish { topic, data, ack } => {
-                self.publish(request, line, topic, data, ack);
+            Aside::Publish(publish) => {
+                self.publish(request, line, publish);
                 return Ok(());
             }
             Aside::Auth(key) => {
                 let badge = match self.host.gate.knows(self.conn.peer().ip(), &key) {
                     Ok(badge) => badge,
-                    Err(Refused::Wrong) => return Err(End::close(CLOSE_POLICY, "Invalid API Key")),
+                    Err(Refused::Wrong) => return Err(End::close(CLOSE_KEY, "Invalid API Key")),
                     Err(Refused::Slowed(wait)) => return Err(End::slowed(wait)),
                 };
                 // Who is in already stays in with what it came with, unless it shows a better key.
@@ -131,7 +131,7 @@ impl Endrpi {
         }
     }
 
-    fn publish(&self, request: &Request, line: &mut Line, topic: String, data: String, ack: bool) {
+    fn publish(&self, request: &Request, line: &mut Line, Publish { topic, data, ack }: Publish) {
         let body = Body::Published { event: topic.into(), data: data.into(), action: None, created_at: None };
         let rights = self.caller.rights.as_deref();
         if !ack {
@@ -235,7 +235,7 @@ impl Conversation for Endrpi {
         match host.desk.read(payload) {
             Ok(mut request) => {
                 if unauthorised && !matches!(request.call, Call::Auth { .. }) {
-                    return Err(End::close(CLOSE_POLICY, UNAUTHORISED));
+                    return Err(End::close(CLOSE_KEY, UNAUTHORISED));
                 }
                 let mut aside = None;
                 let start = line.replies.len();
@@ -246,7 +246,7 @@ impl Conversation for Endrpi {
                     self.aside(&request, line, aside)?;
                 }
             }
-            Err(_) if unauthorised => return Err(End::close(CLOSE_POLICY, UNAUTHORISED)),
+            Err(_) if unauthorised => return Err(End::close(CLOSE_KEY, UNAUTHORISED)),
             Err(refusal) => {
                 let action = refusal.action.map(|action| action.as_str());
                 frame::text_with(&mut line.replies, |out| {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Conversation, End, Host, Line};
 use crate::auth::Refused;
-use crate::conn::{CLOSE_POLICY, Conn};
+use crate::conn::{CLOSE_FORBIDDEN, CLOSE_KEY, CLOSE_POLICY, Conn};
 use crate::dispatch::LoadMeter;
 use crate::hub::{Filter, Member, MemberId, TooMany, Wish};
 use crate::rt::clock;
@@ -74,7 +74,7 @@ impl Events {
     fn join(&mut self, line: &mut Line) -> Result<(), End> {
         self.rights.clone_from(&line.rights);
         for pattern in &self.types {
-            self.may_hear(pattern).map_err(|lacks| End::close(CLOSE_POLICY, lacks.to_string()))?;
+            self.may_hear(pattern).map_err(|lacks| End::close(CLOSE_FORBIDDEN, lacks.to_string()))?;
         }
         let mut greeting = Vec::new();
         frame::text_with(&mut greeting, |out| events::pong(out, None, clock::wall()));
@@ -263,10 +263,7 @@ fn too_many(error: TooMany) -> End {
 }
 
 fn not_authorised() -> End {
-    End::close(
-        CLOSE_POLICY,
-        "Invalid API Key: show it in the handshake or send {\"type\":\"auth\",\"api_key\":…} first",
-    )
+    End::close(CLOSE_KEY, "Invalid API Key: show it in the handshake or send {\"type\":\"auth\",\"api_key\":…} first")
 }
 
 fn no_topic(topic: &str) -> String {

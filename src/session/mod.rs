@@ -83,41 +83,64 @@ pub struct Visit {
     pub badge: Option<Badge>,
 }
 
+/// What the socket's own timeout is while a session lasts.
+pub fn quiet(limits: &config::Session) -> Duration {
+    KeepAlive::quiet(limits)
+}
+
 /// Serves one visitor until it ends. The handshake is done; `early` is what came behind it.
 #[inline(never)]
 pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8>, visit: Visit, stack: Stack) {
     let limits = &host.limits;
     // Many who come together, after a restart say, shall not all be pinged together for ever.
     let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * spread(conn.id()));
-    if reader.set_steady_wait(ping_interval).is_err() {
+    let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
+    if reader.set_steady_wait(quiet(limits)).is_err() {
         return;
     }
-    let mut line = Line {
+    let mut stream = stream(host, conn, reader, keepalive, stack);
+    if let Kind::Fleet(_) = visit.kind {
+        // ChatOps' agents and pages know one code for it.
+        stream.line.key_ended = conn::CLOSE_POLICY;
+    }
+    if let Some(badge) = visit.badge {
+        stream.line.admit(&host.gate, badge);
+    }
+    let conversation = open(host, visit, conn);
+    let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
+    let mut protocol = protocol(early, limits.message_bytes);
+    let end = converse(&mut protocol, &mut stream, guest.conversation.as_mut());
+    // The protocol's buffers are not needed for the goodbye.
+    drop(protocol);
+    part(&mut stream, guest.conversation.as_mut(), end, limits.close_deadline);
+}
+
+// While a session waits, its stack shall fit into two pages with room to spare, whatever the compiler makes of it: what it
+// consists of is on the heap, and made in functions that are not inlined, whose frames are gone by then.
+
+#[inline(never)]
+fn stream(host: &Host, conn: &Arc<Conn>, reader: Reader, keepalive: KeepAlive, stack: Stack) -> Box<Stream> {
+    let line = Line {
         conn: Arc::clone(conn),
         hub: Arc::clone(&host.hub),
         replies: Vec::new(),
         burst: Burst::default(),
         pass: None,
         rights: None,
+        key_ended: conn::CLOSE_KEY,
     };
-    if let Some(badge) = visit.badge {
-        line.admit(&host.gate, badge);
-    }
-    let conversation = open(host, visit, conn);
-    let mut guest = Guest { conversation, host: Arc::clone(host), conn: Arc::clone(conn) };
-    let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
-    let mut stream = Stream { line, reader, keepalive, tick: None, stack, used: false };
+    Box::new(Stream { line, reader, keepalive, tick: None, stack, used: true })
+}
+
+#[inline(never)]
+fn protocol(early: Vec<u8>, message_bytes: usize) -> Box<WebSocketContext> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
-        .max_write_buffer_size(limits.message_bytes + 1024)
-        .max_message_size(Some(limits.message_bytes))
-        .max_frame_size(Some(limits.message_bytes));
-    let mut protocol = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
-    let end = converse(&mut protocol, &mut stream, guest.conversation.as_mut());
-    // The protocol's buffers are not needed for the goodbye.
-    drop(protocol);
-    part(&mut stream, guest.conversation.as_mut(), end, limits.close_deadline);
+        .max_write_buffer_size(message_bytes + 1024)
+        .max_message_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes));
+    Box::new(WebSocketContext::from_partially_read(early, Role::Server, Some(config)))
 }
 
 /// A number from 0 to 1, far from those of the connections before and after this one: steps of the golden ratio.
@@ -158,6 +181,7 @@ impl Drop for Guest {
     }
 }
 
+#[inline(never)]
 fn open(host: &Arc<Host>, visit: Visit, conn: &Arc<Conn>) -> Box<dyn Conversation> {
     let authorised = visit.badge.is_some();
     match visit.kind {
@@ -227,6 +251,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
     loop {
         stream.tick = conversation.next_tick();
         let read = protocol.read(stream);
+        let said = matches!(read, Ok(Message::Text(_) | Message::Binary(_)));
         let done = match read {
             // Between our Close and the peer's, nothing it says is acted on.
             Ok(_) if stream.line.conn.is_closing() => Ok(()),
@@ -238,7 +263,7 @@ fn converse(protocol: &mut WebSocketContext, stream: &mut Stream, conversation: 
             }
             Err(error) => Err(end_of(error)),
         };
-        stream.keepalive.message_done();
+        stream.keepalive.message_done(said);
         if let Err(end) = done {
             return end;
         }
@@ -284,6 +309,8 @@ struct Line {
     pass: Option<Pass>,
     /// What that key allows; `None`: everything.
     rights: Option<Arc<Rights>>,
+    /// The Close when that key is no longer good.
+    key_ended: u16,
 }
 
 impl Line {
@@ -295,11 +322,11 @@ impl Line {
 
     /// What ends the session when what the visitor came with is no longer good.
     fn turn_out(&self) -> impl Fn(&'static str) + Send + Sync + 'static {
-        let conn = Arc::downgrade(&self.conn);
+        let (conn, code) = (Arc::downgrade(&self.conn), self.key_ended);
         move |why| {
             if let Some(conn) = conn.upgrade() {
                 log::info!("{} closed: {why}", conn.peer());
-                conn.close(conn::CLOSE_POLICY, why);
+                conn.close(code, why);
             }
         }
     }
@@ -341,7 +368,7 @@ struct Stream {
     keepalive: KeepAlive,
     tick: Option<Instant>,
     stack: Stack,
-    /// Something came since memory was last given back.
+    /// Something came or went since memory was last given back.
     used: bool,
 }
 
@@ -378,6 +405,11 @@ impl io::Read for Stream {
         self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         loop {
             let wait = self.keepalive.wait(self.tick);
+            if self.used && self.keepalive.is_idle() {
+                self.used = false;
+                self.line.replies = Vec::new();
+                self.stack.give_back_unused();
+            }
             match self.reader.read(buf, wait)? {
                 Got::Data(n) => {
                     self.keepalive.heard();
@@ -389,11 +421,7 @@ impl io::Read for Stream {
                     keepalive::Next::WaitOn => {}
                     keepalive::Next::Tick => return Err(io::ErrorKind::WouldBlock.into()),
                     keepalive::Next::Ping => {
-                        // Idle for a whole interval: what the last requests needed is given back.
-                        if std::mem::take(&mut self.used) {
-                            self.line.replies = Vec::new();
-                            self.stack.give_back_unused();
-                        }
+                        self.used = true;
                         let mut frame = Vec::new();
                         crate::wire::frame::ping(&mut frame);
                         if self.line.conn.reply(&frame).is_err() {

@@ -1,9 +1,9 @@
 //! What the store's thread and everybody's handle have in common.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -13,7 +13,11 @@ use super::records::Pending;
 use super::turn::Turn;
 use super::watch::Bell;
 use super::{Health, READ_LIMIT, flush, open};
+use crate::rt::clock;
 use crate::rt::pulse::Pulse;
+
+/// What takes longer is told whoever asks how the store is. A worn card stalls for a second at times.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// See the module's text.
 pub struct Shared {
@@ -33,6 +37,8 @@ pub struct Shared {
     pub bell: Bell,
     /// Of the thread.
     pub pulse: Pulse,
+    /// Since when something waits to be written, or the thread is at it, on the monotonic clock; 0: nothing does.
+    behind: AtomicU64,
     /// The thread's connection; others have it only where there can be no other.
     pub db: Turn<Db>,
     pub reader: Mutex<Option<Arc<Turn<Connection>>>>,
@@ -57,6 +63,7 @@ impl Shared {
             used: AtomicBool::new(false),
             bell: Bell::new().map_err(none)?,
             pulse: Pulse::default(),
+            behind: AtomicU64::new(0),
             db: Turn::new(Db::in_memory()?),
             reader: Mutex::default(),
             pending: Mutex::new(Pending::new(pending_bytes)),
@@ -109,9 +116,33 @@ impl Shared {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Said by the thread: it begins with something, or something is left that could not be done.
+    pub fn is_behind(&self) {
+        let _ = self.behind.compare_exchange(0, clock::monotonic_ns(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Said by the thread: all is done.
+    pub fn is_done(&self) {
+        self.behind.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long that has been, if it is too long.
+    fn hung(&self) -> Option<Duration> {
+        let since = Some(self.behind.load(Ordering::Relaxed)).filter(|since| *since != 0)?;
+        let hung = Duration::from_nanos(clock::monotonic_ns().saturating_sub(since));
+        Some(hung).filter(|hung| *hung >= SLOW)
+    }
+
     /// What is wrong, and what came of it.
     pub fn told_health(&self) -> Health {
         let health = self.health().clone();
+        if health == Health::Ok
+            && let Some(hung) = self.hung()
+        {
+            let seconds = hung.as_secs();
+            let why = "another process holds the database, or the disk hangs; what has to be written waits";
+            return Health::Degraded(format!("nothing could be written for {seconds} s: {why}"));
+        }
         let (dropped, holes) = {
             let pending = self.pending();
             (pending.dropped, pending.holes())

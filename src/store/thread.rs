@@ -111,6 +111,7 @@ impl Thread {
         self.tidy_up();
         loop {
             let stopping = self.shared.stopping.load(Ordering::Acquire);
+            self.shared.is_behind();
             self.do_jobs();
             if stopping {
                 self.flush();
@@ -144,6 +145,9 @@ impl Thread {
             self.shared.pulse.beat();
             let wall = clock::wall();
             self.keys.turn_out(wall);
+            if self.delayed.is_none() && !self.is_flush_kept_out() {
+                self.shared.is_done();
+            }
             let limit = self.next().map(|at| at.saturating_duration_since(clock::now()));
             let alarm = self.watch.set_alarm(self.keys.next_expiry(wall));
             match alarm.and_then(|()| self.watch.wait(limit)) {

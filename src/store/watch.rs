@@ -108,7 +108,7 @@ impl Watch {
     /// The kernel's, other than an interruption.
     pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<Woken> {
         let looking = self.looking.then_some(LOOK_INTERVAL);
-        let limit = limit.into_iter().chain(looking).min().map(crate::conn::timespec);
+        let limit = limit.into_iter().chain(looking).min().map(crate::rt::socket::timespec);
         let files = self.files.as_ref().unwrap_or(&self.alarm);
         let mut fds = [&*self.bell.0, &self.alarm, files].map(|fd| PollFd::new(fd, PollFlags::IN));
         match poll(&mut fds, limit.as_ref()) {

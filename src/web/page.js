@@ -111,7 +111,8 @@ function lost(socket, why, code) {
   abandon();
   document.body.classList.add('away');
   pins.forEach(drawPin);
-  if (code === 1008 && why.startsWith('Invalid API Key')) return askKey();
+  // From 4500 on it is of no use to come back with the same key.
+  if (code >= 4500 || why.startsWith('Invalid API Key')) return askKey();
   const wait = retryDelay(link.tries++, Math.random());
   state('lost', `No connection${why ? ` (${why})` : ''}; next try in ${Math.ceil(wait / 1000)} s`);
   link.retry = setTimeout(connect, wait);

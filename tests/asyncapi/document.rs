@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use yaml_rust2::{Yaml, YamlLoader};
 
+use crate::schema::{Kind, Schemas};
+
 /// The description, as the daemon hands it out.
 pub struct Document(Value);
 
@@ -13,15 +15,6 @@ impl Document {
         let documents = YamlLoader::load_from_str(text).expect("YAML");
         assert_eq!(documents.len(), 1, "one document");
         Document(json(&documents[0]))
-    }
-
-    /// Follows references within the document.
-    pub fn resolved<'a>(&'a self, mut thing: &'a Value) -> &'a Value {
-        while let Some(place) = thing["$ref"].as_str() {
-            let pointer = place.strip_prefix('#').expect("a reference within the document");
-            thing = self.0.pointer(pointer).unwrap_or_else(|| panic!("{place} leads nowhere"));
-        }
-        thing
     }
 
     pub fn at(&self, pointer: &str) -> &Value {
@@ -33,7 +26,7 @@ impl Document {
     }
 
     pub fn message(&self, channel: &str, name: &str) -> &Value {
-        let found = self.resolved(&self.at(&format!("/channels/{channel}/messages"))[name]);
+        let found = self.schemas().resolved(&self.at(&format!("/channels/{channel}/messages"))[name]);
         assert!(found.is_object(), "the channel {channel} has no message {name}");
         found
     }
@@ -49,7 +42,8 @@ impl Document {
     pub fn examples(&self, channel: &str) -> BTreeSet<String> {
         let messages = self.at(&format!("/channels/{channel}/messages")).as_object().expect("messages");
         let names = messages.iter().flat_map(|(name, message)| {
-            let examples = self.resolved(message)["examples"].as_array().unwrap_or_else(|| panic!("{name}: examples"));
+            let examples =
+                self.schemas().resolved(message)["examples"].as_array().unwrap_or_else(|| panic!("{name}: examples"));
             examples.iter().map(move |example| format!("{name}/{}", example["name"].as_str().expect("a name")))
         });
         names.collect()
@@ -71,68 +65,11 @@ impl Document {
 
     /// Whether a message is one of this name.
     pub fn is(&self, channel: &str, name: &str, value: &Value) -> Result<(), String> {
-        self.fits(value, &self.message(channel, name)["payload"])
+        self.schemas().fits(value, &self.message(channel, name)["payload"])
     }
 
-    /// Whether a value fits a schema, in the part of JSON schema that the document uses. A keyword that is not known
-    /// here is a fault as well: nothing may stand in the document that nobody checks.
-    pub fn fits(&self, value: &Value, schema: &Value) -> Result<(), String> {
-        let schema = self.resolved(schema);
-        if schema == &Value::Bool(true) {
-            return Ok(());
-        }
-        let rules = schema.as_object().ok_or("a schema that is no object")?;
-        for (keyword, rule) in rules {
-            let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-            let bound = || rule.as_u64().map(|bound| bound as usize);
-            let ok = match keyword.as_str() {
-                "description" | "format" => true,
-                "type" => match rule.as_array() {
-                    Some(kinds) => kinds.iter().any(|kind| is_of(value, kind)),
-                    None => is_of(value, rule),
-                },
-                "const" => value == rule,
-                "enum" => rule.as_array().is_some_and(|allowed| {
-                    allowed.iter().any(|one| one == value || (one.is_number() && number(one) == number(value)))
-                }),
-                // The only two patterns there are: an epoch, and a position.
-                "pattern" => value.as_str().is_none_or(|text| {
-                    let (epoch, rest) = text.split_at_checked(16).unwrap_or((text, ""));
-                    let hex =
-                        epoch.len() == 16 && epoch.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-                    let offset = rest.strip_prefix(':').is_some_and(|offset| offset.parse::<u64>().is_ok());
-                    hex && if rule == "^[0-9a-f]{16}$" { rest.is_empty() } else { offset }
-                }),
-                "minimum" => value.as_f64().is_none_or(|it| it >= number(rule)),
-                "maximum" => value.as_f64().is_none_or(|it| it <= number(rule)),
-                "maxLength" => value.as_str().map(str::len) <= bound(),
-                "minItems" => value.as_array().map(Vec::len) >= bound(),
-                "maxItems" => value.as_array().map(Vec::len) <= bound(),
-                "required" => rule.as_array().is_some_and(|names| {
-                    names.iter().all(|name| name.as_str().is_some_and(|name| value.get(name).is_some()))
-                }),
-                "anyOf" => rule.as_array().into_iter().flatten().any(|schema| self.fits(value, schema).is_ok()),
-                "properties" | "additionalProperties" | "items" => true, // below
-                _ => return Err(format!("the keyword '{keyword}', unknown to the test")),
-            };
-            if !ok {
-                return Err(format!("{keyword} {rule} does not hold for {value}"));
-            }
-        }
-        for (name, member) in value.as_object().into_iter().flatten() {
-            let known = rules.get("properties").and_then(|known| known.get(name));
-            let schema = match (known, rules.get("additionalProperties")) {
-                (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => schema,
-                (None, Some(Value::Bool(false))) => return Err(format!("the undocumented member '{name}'")),
-                (None, _) => continue,
-            };
-            self.fits(member, schema).map_err(|fault| format!("{name}: {fault}"))?;
-        }
-        for (index, element) in value.as_array().into_iter().flatten().enumerate() {
-            let Some(schema) = rules.get("items") else { continue };
-            self.fits(element, schema).map_err(|fault| format!("[{index}]: {fault}"))?;
-        }
-        Ok(())
+    fn schemas(&self) -> Schemas<'_> {
+        Schemas { document: &self.0, kind: Kind::AsyncApi }
     }
 }
 
@@ -189,19 +126,6 @@ impl Chosen {
                 None => self.put_in(member),
             }
         }
-    }
-}
-
-fn is_of(value: &Value, kind: &Value) -> bool {
-    match kind.as_str() {
-        Some("object") => value.is_object(),
-        Some("string") => value.is_string(),
-        Some("boolean") => value.is_boolean(),
-        Some("number") => value.is_number(),
-        Some("integer") => value.is_u64() || value.is_i64(),
-        Some("array") => value.is_array(),
-        Some("null") => value.is_null(),
-        _ => false,
     }
 }
 

@@ -2,11 +2,13 @@
 #![allow(dead_code)] // no test program uses all of it
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pinwire::config::{Config, Flags, load};
+use pinwire::types::features;
 
 /// A fresh directory, removed with all its files at the end of the test.
 pub struct Dir(pub PathBuf);
@@ -32,6 +34,17 @@ impl Drop for Dir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Whether every part is built in, as a test needs that names every key; where not, says that it skips.
+pub fn has_every_feature() -> bool {
+    let missing: Vec<&str> = features::ALL.iter().filter(|part| !part.built_in).map(|part| part.name).collect();
+    if !missing.is_empty() {
+        let thread = std::thread::current();
+        let (test, missing) = (thread.name().unwrap_or("a test"), missing.join(", "));
+        let _ = writeln!(std::io::stdout(), "skipped: {test}: needs the features {missing}");
+    }
+    missing.is_empty()
 }
 
 /// Loads with these flags and this environment.

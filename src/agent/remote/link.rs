@@ -47,6 +47,8 @@ pub enum End {
     Failed(String),
     /// The hub does not want us, in its words.
     Refused(String),
+    /// It says that it is of no use to come back.
+    Unwanted(String),
     /// It does not know our key.
     Impostor,
     /// Another session with this server's key has our place.
@@ -95,6 +97,7 @@ impl Link {
                     format!("it refuses this device: {why}; check the key in {}", self.config.key_place),
                     Backoff::long(random),
                 ),
+                End::Unwanted(why) => return self.stay_away(&why),
                 End::Impostor => {
                     let what = format!(
                         "whoever answers there does not know this device's key, and was not shown it: check agent.hub, \
@@ -166,8 +169,7 @@ impl Link {
                         return Err(failed(self.nothing_there()));
                     }
                     let body = response.body().as_deref().unwrap_or_default();
-                    let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().replace(['\r', '\n'], " ");
-                    return Err(failed(format!("no agents are let in there: {status} {text}")));
+                    return Err(failed(format!("no agents are let in there: {status} {}", client::said(body))));
                 }
                 Err(HandshakeError::Failure(error)) => return Err(failed(format!("no WebSocket: {error}"))),
                 Err(HandshakeError::Interrupted(half)) => half,
@@ -202,6 +204,16 @@ impl Link {
     }
 
     /// Waits; what rings meanwhile is no reason to hurry, but the end is.
+    /// The hub wants it gone, and nothing here will change that. The device goes on without: its pins are others' business.
+    fn stay_away(&self, why: &str) {
+        let what = format!("it wants this device not to come back ({why}): it is not tried again before a restart");
+        log::error!("hub {}: {what}", self.name());
+        self.notify.tell(Fact::Hub, || format!("hub {}: {what}", self.name()));
+        while !self.shared.is_stopping() {
+            self.pause(Backoff::long(0.0));
+        }
+    }
+
     fn pause(&self, wait: Duration) {
         let until = clock::now() + wait;
         while !self.shared.is_stopping() {

@@ -18,7 +18,7 @@ use crate::agent::actions::Actions;
 use crate::auth::proof;
 use crate::config::HubProtocol;
 use crate::conn::client::Stream;
-use crate::conn::{CLOSE_AGAIN, CLOSE_POLICY};
+use crate::conn::{CLOSE_AGAIN, CLOSE_FOR_GOOD, CLOSE_POLICY};
 use crate::rt::{clock, random};
 use crate::systemd::Fact;
 use crate::types::fleet::{Order, Outcome, Protocol};
@@ -301,6 +301,7 @@ impl<'a> Session<'a> {
             CLOSE_POLICY => End::Refused(self.complaint.take().unwrap_or(reason)),
             CLOSE_REPLACED => End::Replaced,
             CLOSE_AGAIN if reason == "resend" => End::Resend,
+            CLOSE_FOR_GOOD.. => End::Unwanted(format!("{code} {reason}")),
             _ => End::Failed(format!("the hub closed the connection: {code} {reason}")),
         }
     }

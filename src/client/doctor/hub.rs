@@ -163,7 +163,7 @@ fn upgrade(dial: &Dial, stream: Stream) -> Result<WebSocket<Stream>, Finding> {
         Err(HandshakeError::Failure(Error::Http(response))) => {
             let status = response.status();
             let body = response.body().as_deref().unwrap_or_default();
-            let text: String = String::from_utf8_lossy(body).trim().chars().take(200).collect();
+            let text = client::said(body);
             if !dial.is_secure() && (speaks_tls(dial) || text.contains("speaks TLS")) {
                 return Err(secret(&peer));
             }

@@ -11,6 +11,7 @@
 
 mod bounds;
 mod read;
+mod survey;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -19,13 +20,17 @@ use super::cursor::{Cursor, CursorId};
 use crate::types::event::Audience;
 use crate::types::topic::Pattern;
 pub use bounds::{Bounds, Limits, Numbered};
-pub use read::Chunk;
+pub use read::{Chunk, Portion};
+pub use survey::{Found, PART, Survey};
 
 /// What a slot costs beside its event, about, with its place in the order.
 const SLOT_BYTES: usize = 40;
 
 /// Events of a topic without history that are kept while a subscription is about to begin.
 const PASSING: usize = 1024;
+
+/// Events that are discarded for their age in one go: after a silence there may be very many.
+const AT_ONCE: usize = 256;
 
 /// What a topic costs beside its name and events, about.
 const RING_BYTES: usize = 200;
@@ -180,9 +185,10 @@ impl History {
         self.squeeze();
     }
 
-    /// Discards what is too old by now.
-    pub fn expire(&mut self, now: Duration) {
+    /// Discards what is too old by now, or some of it, if it is much; whether that was all.
+    pub fn expire(&mut self, now: Duration) -> bool {
         let now = tenths(now);
+        let mut left = AT_ONCE;
         // Different ages may stand behind each other there; then some are kept for longer.
         while let Some(place) = self.held.front().copied() {
             let age = self.live_ring(place).map(|ring| ring.bounds.age.map_or(u32::MAX, tenths));
@@ -192,12 +198,20 @@ impl History {
                 None => {}
             }
             self.held.pop_front();
+            left -= 1;
+            if left == 0 {
+                return false;
+            }
         }
-        let Some(age) = self.limits.each.age.map(tenths) else { return };
+        let Some(age) = self.limits.each.age.map(tenths) else { return true };
         while let Some(place) = self.order.front().copied() {
             if now.saturating_sub(place.at) <= age {
-                return;
+                return true;
             }
+            if left == 0 {
+                return false;
+            }
+            left -= 1;
             self.order.pop_front();
             let Some(newest) = self.live_ring(place).map(|ring| ring.newest) else { continue };
             if newest == place.offset {
@@ -209,6 +223,7 @@ impl History {
                 self.discard(place.ring);
             }
         }
+        true
     }
 
     fn ring_mut(&mut self, id: u32) -> Option<&mut Ring> {

@@ -2,10 +2,9 @@
 //!
 //! Everything random comes from a number that is printed when a test fails: with it alone the same run comes again.
 
+mod held;
 mod history;
 mod live;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod model;
 mod resume;
 mod table;
 

@@ -4,6 +4,7 @@ use super::read::{Fault, Field, Read, fields, utf8};
 use super::write::Object;
 use super::{LOGS_ACTION, limit, metrics};
 use crate::types::fleet::{ContainerAction, LogLine, Order, Outcome, Protocol, Sample};
+use crate::wire::endrpi::json;
 
 mod own;
 
@@ -43,6 +44,22 @@ fn log_data(out: &mut Vec<u8>, line: &LogLine) {
         .text_if("source", line.source.map(|source| source.as_str()))
         .text_if("component", line.component.as_deref())
         .close();
+}
+
+/// Of what answers a handshake without being a hub, so many characters are enough.
+const SAID_CHARS: usize = 200;
+
+/// What was answered instead of a WebSocket, in one line: what a hub of this program calls `detail`, else all of it, if it
+/// is short.
+pub fn said(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let detail = json::pick(&text, ["detail"]).and_then(|[detail]| json::string(detail?));
+    let line = detail.as_deref().unwrap_or(&text).trim().replace(['\r', '\n'], " ");
+    match line.char_indices().nth(SAID_CHARS) {
+        // Whole words.
+        Some((end, _)) => format!("{} …", line[..end].rsplit_once(' ').map_or(&line[..end], |(whole, _)| whole)),
+        None => line,
+    }
 }
 
 /// Appends the heartbeat.

@@ -17,7 +17,7 @@ mod write;
 pub use configuration::Configuration;
 pub use model::{Data, System};
 pub use reply::{event, failure, lagged, success};
-pub use request::{ActionName, Call, Known, Refusal, Request, parse};
+pub use request::{ActionName, Call, Known, Publish, Refusal, Request, parse};
 
 /// What a successful UPDATE_PIN_CONFIGURATIONS answers as its `data`.
 pub const PINS_UPDATED: &str = "Pin configurations updated";

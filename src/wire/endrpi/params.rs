@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::request::Call;
+use super::request::{Call, Publish};
 use super::{Configuration, json, text};
 use crate::types::line::{Level, LineSetting, Pin};
 use crate::types::topic::Pattern;
@@ -63,7 +63,7 @@ pub fn publish(params: Option<&RawValue>) -> Made {
     }
     let data = json::present(data).map_or(Ok(String::new()), |data| text(data, "data"))?;
     let ack = wants::flag("ack", ack).map_err(|error| format!("{}: {error}", text::INVALID_PARAMS))?;
-    Ok(Call::Publish { topic, data, ack })
+    Ok(Call::Publish(Publish { topic, data, ack }))
 }
 
 /// As [`subscribe`]; without parameters, everything subscribed.

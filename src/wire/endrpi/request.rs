@@ -71,11 +71,7 @@ pub enum Call {
     Presence,
     /// Pins, readings and alerts, and from where events tell what changes.
     Snapshot,
-    Publish {
-        topic: String,
-        data: String,
-        ack: bool,
-    },
+    Publish(Publish),
     /// Never empty.
     Subscribe(Vec<Pattern>, Wants),
     /// Empty for everything subscribed.
@@ -83,6 +79,16 @@ pub enum Call {
     Auth {
         api_key: String,
     },
+}
+
+/// What a client publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Never empty.
+    pub topic: String,
+    pub data: String,
+    /// Whether its client wants to know what becomes of it.
+    pub ack: bool,
 }
 
 impl Call {
@@ -118,7 +124,7 @@ impl fmt::Debug for Call {
             Call::DebugHang(victim) => f.debug_tuple("DebugHang").field(victim).finish(),
             Call::Presence => f.write_str("Presence"),
             Call::Snapshot => f.write_str("Snapshot"),
-            Call::Publish { topic, data, ack } => write!(f, "Publish({topic:?}, {data:?}, {ack})"),
+            Call::Publish(publish) => publish.fmt(f),
             Call::Subscribe(topics, wants) => f.debug_tuple("Subscribe").field(topics).field(wants).finish(),
             Call::Unsubscribe(topics) => f.debug_tuple("Unsubscribe").field(topics).finish(),
             Call::Auth { .. } => f.write_str("Auth(…)"),

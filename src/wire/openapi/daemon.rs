@@ -84,7 +84,8 @@ pub const STORE: Model = Model {
     name: "Store",
     schema: object(&[always("state", words(&["ok", "degraded", "none"])), always("reason", TEXT)]).about(
         "What outlives the process: the API keys. `none` without a `state_dir`; `degraded` \
-        where it cannot be read or written, and the daemon goes on from memory",
+        where it cannot be read or written, and the daemon goes on from memory, or where what is to be written has \
+        waited for seconds",
     ),
 };
 

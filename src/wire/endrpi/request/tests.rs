@@ -263,7 +263,7 @@ fn the_extensions_are_understood() {
         assert_eq!(call(&format!(r#"{{"action":"{action}"}}"#)), Call::Presence);
     }
     assert_eq!(call(r#"{"action":"READ_SNAPSHOT"}"#), Call::Snapshot);
-    let publish = |data: &str, ack| Call::Publish { topic: "door".into(), data: data.into(), ack };
+    let publish = |data: &str, ack| Call::Publish(Publish { topic: "door".into(), data: data.into(), ack });
     assert_eq!(call(r#"{"action":"PUBLISH","params":{"topic":"door"}}"#), publish("", false));
     let text = r#"{"action":"PUBLISH","params":{"topic":"door","data":"\u00f6","ack":true}}"#;
     assert_eq!(call(text), publish("ö", true));
