@@ -9,7 +9,7 @@ mod reload;
 
 use std::fs::File;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
@@ -28,7 +28,7 @@ use crate::conn::{Shared, Tls};
 use crate::dispatch::Desk;
 use crate::docker::Docker;
 use crate::fleet::{Change, Fleet};
-use crate::front::{self, Door, Listener, Origins};
+use crate::front::{self, Bound, Door, Listener, Origins};
 use crate::gpio::{Gpio, GpioError, Places, Sinks};
 use crate::hub::{self, Hub};
 use crate::mdns::{Mdns, Me};
@@ -268,7 +268,7 @@ impl Daemon {
         });
         let agent = agent.map_err(StartError::config)?;
         // It counts what is open by now.
-        let door = Door::new(&config.front, &config.session, descriptors_for_later(config), rooms);
+        let door = Door::new(&config.front, descriptors_for_later(config), rooms);
         // The status is in place before anybody can ask for it.
         announce(&hub, &node_id, NodeStatus::Ready);
         let safe = Arc::downgrade(&desk);
@@ -280,7 +280,7 @@ impl Daemon {
         };
         in_use::leave_word(config);
         desk.gpio.start().map_err(not_started)?;
-        let listeners = open(sockets, &door, agent.as_ref()).map_err(not_started)?;
+        let listeners = open(sockets, config, &door, agent.as_ref()).map_err(not_started)?;
         let own = own_server(config, &fleet, &nodes, |server| OwnServerRooms {
             fleet: Arc::clone(&fleet),
             desk: Arc::clone(&desk),
@@ -404,22 +404,27 @@ fn step(until: Instant) -> Duration {
 }
 
 /// The sockets of all addresses: those that are open already, and the others.
-fn sockets(config: &Config, passed: Vec<Socket>) -> Result<Vec<TcpListener>, StartError> {
+fn sockets(config: &Config, passed: Vec<Socket>) -> Result<Vec<Bound>, StartError> {
     let mut passed: Vec<_> = passed.into_iter().map(|socket| (socket.address, socket.listener)).collect();
     let open = |address: &SocketAddr| match passed.iter().position(|(other, _)| other == address) {
         Some(at) => {
             log::info!("{address} is the service manager's socket");
-            Ok(passed.swap_remove(at).1)
+            Ok(Bound::passed(passed.swap_remove(at).1))
         }
-        None => Listener::bind(*address)
+        None => Bound::new(*address, &config.session)
             .map_err(|error| StartError::new(format!("cannot listen on {address}: {}", plain(&error)))),
     };
     config.listen.iter().map(open).collect()
 }
 
 /// Lets visitors in, and the agent out.
-fn open(sockets: Vec<TcpListener>, door: &Arc<Door>, agent: Option<&Agent>) -> std::io::Result<Vec<Listener>> {
-    let listeners = sockets.into_iter().map(|socket| Listener::open(socket, Arc::clone(door)));
+fn open(
+    sockets: Vec<Bound>,
+    config: &Config,
+    door: &Arc<Door>,
+    agent: Option<&Agent>,
+) -> std::io::Result<Vec<Listener>> {
+    let listeners = sockets.into_iter().map(|socket| Listener::open(socket, &config.session, Arc::clone(door)));
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     agent.map(Agent::start).transpose()?;
     Ok(listeners)
@@ -427,10 +432,12 @@ fn open(sockets: Vec<TcpListener>, door: &Arc<Door>, agent: Option<&Agent>) -> s
 
 /// Descriptors that rooms behind the door may come to need, all at once, besides those that are open when it opens.
 fn descriptors_for_later(config: &Config) -> usize {
-    let Config { agent, mdns, commands, docker, alerts, .. } = config;
+    let Config { listen, agent, mdns, commands, docker, alerts, .. } = config;
     let count = |wanted: bool, descriptors: usize| if wanted { descriptors } else { 0 };
-    // Its sockets, and a look at the kernel's neighbours.
-    count(mdns.announce || mdns.discover, 12)
+    // What each address is waited at with.
+    2 * listen.len()
+        // Its sockets, and a look at the kernel's neighbours.
+        + count(mdns.announce || mdns.discover, 12)
         // The connection and the look-up of its name, the spool's files, the logs' and those they are replaced by.
         + count(agent.hub.is_some(), 8 + agent.log_files.len() + 1)
         // Its pipes, and what starting it takes.

@@ -37,8 +37,7 @@
 //! | thread | waits for | number |
 //! |---|---|---|
 //! | main | signals | 1 |
-//! | `accept` | connections, or the end | one per address |
-//! | `c<n>` | its visitor's bytes | one per connection |
+//! | `visitor` | a visitor, or the end; then what that visitor says | one per connection, and per address one to eight that wait |
 //! | `flusher` | room in the sockets that have a backlog; the end of those being closed | 1 |
 //! | `hub` | events from threads that must not send | 1 |
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |
@@ -94,6 +93,8 @@
 //! - The service manager's watchdog is fed by a thread that asks the others through what they wait at, not by a timer of
 //!   its own: a timer goes on when they hang. The store, which waits for the card, has ten intervals, and outputs' levels
 //!   are written by a thread of their own: a worn card should neither end the daemon nor keep a lease's end waiting.
+//! - Who waits for visitors serves the one it gets: a thread that only accepts would have to wake another for each, which
+//!   costs as much as the rest of a handshake.
 //! - A reload is all or nothing for the file and line by line for the pins: a bad file changes nothing, and a line that is
 //!   in use in a way that would have to change keeps what it had, with a warning that names it.
 //! - An event of a durable topic is delivered once it is on the disk, and gets its number behind a gap that is left to all

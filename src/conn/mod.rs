@@ -263,11 +263,14 @@ impl Conn {
 
     /// Ends the socket at once; the reader wakes with end-of-file.
     pub fn end(&self) {
-        let mut outbox = self.lock();
-        outbox.kill(&self.shared.budget);
-        drop(outbox);
-        self.shared.flusher.forget(self);
+        self.drop_all();
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Nothing is sent any more, and nobody waits for the socket.
+    fn drop_all(&self) {
+        self.lock().kill(&self.shared.budget);
+        self.shared.flusher.forget(self);
     }
 
     /// Sends what waits, then tells the peer that nothing more comes, and reads until it has ended too (or
@@ -281,7 +284,10 @@ impl Conn {
             }
         }
         self.lock().goodbye(&self.socket);
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        // A peer that has reset the connection neither hears nor says anything more.
+        if self.socket.shutdown(std::net::Shutdown::Write).is_err() {
+            return self.drop_all();
+        }
         reader.drain(deadline);
         if clock::now() < deadline { self.end() } else { self.abort() }
     }

@@ -11,7 +11,7 @@ use crate::rt::sync::Arc;
 /// How long a read may wait.
 #[derive(Clone, Copy)]
 pub enum Wait {
-    /// The socket's own receive timeout, set once by [`Reader::set_steady_wait`]: one system call a read.
+    /// The socket's own receive timeout, which it has from its listener: one system call a read.
     Steady,
     /// Until this moment.
     Until(Instant),
@@ -48,13 +48,9 @@ impl Reader {
         Reader { conn, ciphertext: tls.then(|| Box::new([0; CIPHERTEXT_BYTES])), steady: Duration::ZERO }
     }
 
-    /// Sets the wait that [`Wait::Steady`] stands for.
-    ///
-    /// # Errors
-    /// The socket is gone.
-    pub fn set_steady_wait(&mut self, wait: Duration) -> io::Result<()> {
+    /// Says what [`Wait::Steady`] stands for: what the socket's own timeout is.
+    pub fn set_steady_wait(&mut self, wait: Duration) {
         self.steady = wait;
-        self.conn.socket.set_read_timeout(Some(wait))
     }
 
     /// Completes the TLS handshake, if there is one to complete.

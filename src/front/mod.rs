@@ -8,6 +8,7 @@
 //! are counted per kind of connection, so that the process never meets `EMFILE` on its own; where something
 //! else uses them up, `accept` is tried again after a pause.
 
+mod accept;
 mod head;
 mod limits;
 mod origin;
@@ -15,41 +16,25 @@ mod relay;
 mod visit;
 
 use std::collections::HashMap;
-use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::io::Errno;
 
 use crate::auth::Gate;
 use crate::config;
 use crate::conn::{self, Conn, Shared, Tls};
 use crate::http;
-use crate::rt::pulse::{Asked, Pulse};
-use crate::rt::socket::timespec;
-use crate::rt::worker::{Worker, spawn_visitor};
 use crate::rt::{clock, process};
 use crate::session::Host;
 use crate::systemd::{Fact, Notify};
+pub use accept::{Bound, Listener};
 use limits::Slots;
 pub use origin::Origins;
-
-/// How long `accept` pauses after an error such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Connections the kernel may queue before `accept`.
-const LISTEN_BACKLOG: i32 = 1024;
 
 /// What visits work with.
 pub struct Door {
     limits: config::Front,
-    send_buffer_bytes: usize,
-    /// Unacknowledged data older than this ends a connection in the kernel (`TCP_USER_TIMEOUT`).
-    user_timeout: Duration,
     origins: Arc<Origins>,
     gate: Arc<Gate>,
     host: Arc<Host>,
@@ -74,14 +59,12 @@ pub struct Rooms {
 
 impl Door {
     /// `others` is how many descriptors other rooms may come to need besides those that are open now.
-    pub fn new(limits: &config::Front, session: &config::Session, others: usize, rooms: Rooms) -> Arc<Door> {
+    pub fn new(limits: &config::Front, others: usize, rooms: Rooms) -> Arc<Door> {
         let descriptors = process::raise_descriptor_limit();
         let taken = process::open_descriptors().unwrap_or(limits::RESERVED_DESCRIPTORS) + others;
         let slots = Slots::new(limits.max_connections, limits.max_per_address, descriptors.saturating_sub(taken));
         Arc::new(Door {
             limits: limits.clone(),
-            send_buffer_bytes: session.send_buffer_bytes,
-            user_timeout: session.ping_interval + session.pong_deadline,
             origins: rooms.origins,
             gate: rooms.gate,
             host: rooms.host,
@@ -123,186 +106,11 @@ impl Door {
     }
 }
 
-/// A public listener with its thread.
-pub struct Listener {
-    address: SocketAddr,
-    shared: Arc<Accepting>,
-    worker: Worker,
-}
-
-/// What a listener and its thread have in common.
-struct Accepting {
-    socket: TcpListener,
-    bell: OwnedFd,
-    stopping: AtomicBool,
-    pulse: Pulse,
-}
-
-impl Accepting {
-    /// Wakes the thread.
-    fn ring(&self) {
-        // Full is as good: it is awake then.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-    }
-}
-
-impl Listener {
-    /// Binds and listens; nothing is accepted before [`Listener::open`].
-    ///
-    /// # Errors
-    /// The system's, `AddrInUse` foremost.
-    pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        bind(&socket, &address)?;
-        listen(&socket, LISTEN_BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    }
-
-    /// Starts accepting.
-    ///
-    /// # Errors
-    /// No thread or descriptor to be had.
-    pub fn open(socket: TcpListener, door: Arc<Door>) -> io::Result<Listener> {
-        let address = socket.local_addr()?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Accepting { socket, bell, stopping: AtomicBool::new(false), pulse: Pulse::default() };
-        let shared = Arc::new(shared);
-        let own = Arc::clone(&shared);
-        let worker = Worker::spawn("accept", move || accept_until_told(&own, &door))?;
-        Ok(Listener { address, shared, worker })
-    }
-
-    /// Where it listens, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Its thread, to be asked whether it comes round.
-    pub fn asked(&self) -> Asked {
-        let shared = Arc::clone(&self.shared);
-        let ask = move |answer| {
-            shared.pulse.ask(answer);
-            shared.ring();
-        };
-        Asked { name: "accept", ask: Box::new(ask) }
-    }
-
-    /// Stops accepting; connections that are in stay. Those that wait to be accepted are left to whoever else has the
-    /// socket (a service manager, for the next process), and are reset where nobody has.
-    pub fn close(self, limit: Duration) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.ring();
-        self.worker.join(limit);
-    }
-}
-
-fn accept_until_told(shared: &Accepting, door: &Arc<Door>) {
-    let Accepting { socket, bell, stopping, pulse } = shared;
-    let mut failing = false;
-    loop {
-        let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
-        if let Err(error) = poll(&mut fds, None)
-            && error != Errno::INTR
-        {
-            log::error!("waiting for connections: {error}");
-            crate::rt::worker::die();
-        }
-        let rung = !fds[1].revents().is_empty();
-        if rung {
-            let _ = rustix::io::read(bell, &mut [0; 8]);
-        }
-        if stopping.load(Ordering::Acquire) {
-            return;
-        }
-        pulse.beat();
-        match socket.accept() {
-            Ok((stream, peer)) => {
-                failing = false;
-                admit(door, stream, peer);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // The peer left between connecting and being accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                if !failing {
-                    log::error!("cannot accept connections for now: {error}");
-                }
-                failing = true;
-                let mut fds = [PollFd::new(bell, PollFlags::IN)];
-                let _ = poll(&mut fds, Some(&timespec(ACCEPT_PAUSE)));
-            }
-        }
-    }
-}
-
-/// Counts the connection and gives it a thread, or turns it away.
-fn admit(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr) {
-    let slot = match door.slots.enter(peer.ip()) {
-        Ok(slot) => slot,
-        Err(full) => {
-            log::debug!("{peer} turned away: {full}");
-            turn_away(&stream, door.tls.is_some());
-            return;
-        }
-    };
-    if let Err(error) = door.prepare(&stream) {
-        log::debug!("{peer}: {error}");
-        return;
-    }
-    let tls = match door.tls.as_ref().map(|tls| tls.session()).transpose() {
-        Ok(tls) => tls,
-        Err(error) => {
-            log::warn!("{peer}: TLS: {error}");
-            return;
-        }
-    };
-    let is_tls = tls.is_some();
-    let conn = Conn::new(stream, peer, tls, Arc::clone(&door.shared));
-    let visitor = Visitor { conn: Arc::clone(&conn), stage: Stage::default() };
-    door.visitors.enter(&visitor);
-    let own = Arc::clone(door);
-    let id = conn.id();
-    let started = spawn_visitor(format!("c{id}"), move |stack| {
-        // Dropped last, also when the visit crashes.
-        let _leave = Leave(Arc::clone(&own), id);
-        visit::run(&own, &visitor, is_tls, slot, stack);
-    });
-    if let Err(error) = started {
-        log::error!("no thread for {peer}: {error}");
-        door.visitors.leave(id);
-    }
-}
-
-fn turn_away(stream: &TcpStream, tls: bool) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: text/plain\r\n\
-        Content-Length: 54\r\nConnection: close\r\n\r\nToo many connections. Close some, or try again later.\n";
-    if !tls {
-        send_at_once(stream, FULL);
-    }
-}
-
 /// One write, no waiting, and no more: who is not there to read it does not get it.
 fn send_at_once(stream: &TcpStream, bytes: &[u8]) {
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
     let _ = rustix::net::send(stream, bytes, flags);
     let _ = stream.shutdown(std::net::Shutdown::Write);
-}
-
-impl Door {
-    fn prepare(&self, stream: &TcpStream) -> io::Result<()> {
-        use rustix::net::sockopt;
-        stream.set_nonblocking(false)?;
-        stream.set_nodelay(true)?;
-        sockopt::set_socket_send_buffer_size(stream, self.send_buffer_bytes)?;
-        let millis = u32::try_from(self.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(stream, millis)?;
-        Ok(())
-    }
 }
 
 impl Door {
@@ -397,7 +205,10 @@ impl Visitors {
         if websocket {
             self.websockets.fetch_sub(1, Ordering::SeqCst);
         }
-        self.gone.notify_all();
+        // Nobody waits before that, and telling nobody is a system call all the same.
+        if self.closing.load(Ordering::SeqCst) {
+            self.gone.notify_all();
+        }
         websocket
     }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tungstenite::handshake::server::{create_response, write_response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tungstenite::handshake::derive_accept_key;
 use tungstenite::http;
 
 use super::head::{self, BadHead, Head, Upgrade};
@@ -22,6 +24,9 @@ use crate::types::topic::Pattern;
 
 /// Bytes read at once while the head is not whole.
 const READ_BYTES: usize = 2048;
+
+/// What a client draws for its handshake (RFC 6455 §4.1).
+const NONCE_BYTES: usize = 16;
 
 /// Serves the connection until it ends. `slot` is its place, given back at the end.
 ///
@@ -106,8 +111,10 @@ fn receive(door: &Door, visitor: &Visitor, reader: &mut Reader, tls: bool) -> Op
 fn read_head(door: &Door, reader: &mut Reader, deadline: Instant) -> Result<Option<(Head, Vec<u8>)>, Refusal> {
     let mut bytes = Vec::new();
     let mut buf = [0; READ_BYTES];
+    // Most requests are there as soon as their connection is.
+    let mut wait = Wait::No;
     loop {
-        match reader.read(&mut buf, Wait::Until(deadline)) {
+        match reader.read(&mut buf, std::mem::replace(&mut wait, Wait::Until(deadline))) {
             Ok(Got::Data(n)) => bytes.extend_from_slice(&buf[..n]),
             Ok(Got::Nothing) if clock::now() < deadline => continue,
             // Silence gets no answer: a port scanner has not asked anything.
@@ -205,32 +212,27 @@ fn patterns(types: &[String]) -> Result<Vec<Pattern>, Refusal> {
     types.iter().map(|t| Pattern::new(t).map_err(|error| Refusal::json(400, &format!("types: {error}")))).collect()
 }
 
-/// The 101, or what is wrong with the request for it.
+/// The 101, or what is wrong with the request for it. That it asks for a WebSocket was seen in its head.
 fn answer_upgrade(upgrade: &Upgrade) -> Result<Vec<u8>, Refusal> {
-    let request = http::Request::builder()
-        .method("GET")
-        .version(http::Version::HTTP_11)
-        .header("Connection", &upgrade.connection)
-        .header("Upgrade", "websocket")
-        .header("Sec-WebSocket-Version", &upgrade.version)
-        .header("Sec-WebSocket-Key", &upgrade.key)
-        .body(())
-        .map_err(|error| Refusal::json(400, &error.to_string()))?;
     if upgrade.version != "13" {
         let mut refusal = Refusal::json(426, "the only Sec-WebSocket-Version spoken here is 13");
         refusal.headers = "Sec-WebSocket-Version: 13\r\n".into();
         return Err(refusal);
     }
-    let mut response = create_response(&request).map_err(|error| Refusal::json(400, &error.to_string()))?;
-    // A client that offers subprotocols expects one of them back; any is fine with us, as with the originals.
-    if let Some(first) = upgrade.protocols.first()
-        && let Ok(value) = http::HeaderValue::from_str(first)
-    {
-        response.headers_mut().insert("Sec-WebSocket-Protocol", value);
+    if !STANDARD.decode(&upgrade.key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES) {
+        return Err(Refusal::json(400, "Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    let mut bytes = Vec::new();
-    write_response(&mut bytes, &response).map_err(|error| Refusal::json(500, &error.to_string()))?;
-    Ok(bytes)
+    let accept = derive_accept_key(upgrade.key.as_bytes());
+    let mut answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n"
+    );
+    // A client that offers subprotocols expects one of them back; any is fine with us, as with the originals.
+    if let Some(first) = upgrade.protocols.first() {
+        answer.extend(["Sec-WebSocket-Protocol: ", first, "\r\n"]);
+    }
+    answer.push_str("\r\n");
+    Ok(answer.into_bytes())
 }
 
 /// An answer of the front door's own; the connection ends with it.

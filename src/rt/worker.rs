@@ -1,19 +1,17 @@
 //! Threads: each has a name, an owner and an end that is reported.
 //!
 //! Two kinds: a **workshop** thread belongs to the daemon, and its crash ends the process with exit code 1
-//! (systemd is the supervisor); a **visitor** thread serves one connection, and its crash ends only that.
+//! (systemd is the supervisor); a **visitor** thread serves connections, and a crash in a visit ends only that.
 #![allow(clippy::disallowed_methods)] // the one place where threads start
 
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
-use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 
 use super::memory::StackTop;
 use super::stderr;
@@ -126,56 +124,24 @@ impl Stack {
     }
 }
 
-/// Visitor threads that wait for the next visitor, at most; and how long. Making a thread and its stack costs more than
-/// all the rest of a short visit.
-const WAITING_THREADS: usize = 8;
-const WAITING_TIME: Duration = Duration::from_secs(1);
-
-/// What a visitor thread does: under this name, this.
-struct Visit {
-    name: String,
-    body: Box<dyn FnOnce(Stack) + Send>,
-}
-
-/// Hands a visit to a thread that waits for one. It holds none: who sends finds somebody waiting, or does not send.
-static VISITS: LazyLock<(Sender<Visit>, Receiver<Visit>)> = LazyLock::new(|| bounded(0));
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-
-/// Gives a visitor a thread; `body` runs under a guard, so a crash in it is logged and ends nothing else.
+/// Starts a thread for visitors, one after the other. A crash in it ends the daemon, as it may be the only one that lets
+/// them in; one in a [`visit`] does not.
 ///
 /// # Errors
 /// The system's refusal (`EAGAIN`: too many threads or too little memory); `body` has not run then.
-pub fn spawn_visitor(name: String, body: impl FnOnce(Stack) + Send + 'static) -> std::io::Result<()> {
-    let visit = match VISITS.0.try_send(Visit { name, body: Box::new(body) }) {
-        Ok(()) => return Ok(()),
-        Err(nobody_waits) => nobody_waits.into_inner(),
-    };
-    // Without a name, which would stay the first visitor's: what a crash says shows it.
-    Builder::new().stack_size(VISITOR_STACK).spawn(move || {
+pub fn spawn_visitor(name: &'static str, body: impl FnOnce(Stack) + Send + 'static) -> std::io::Result<()> {
+    Builder::new().name(name.into()).stack_size(VISITOR_STACK).spawn(move || {
         let stack = Stack(StackTop::here());
-        visit.run(stack);
-        while WAITING.fetch_add(1, Ordering::Relaxed) < WAITING_THREADS {
-            let next = VISITS.1.recv_timeout(WAITING_TIME);
-            WAITING.fetch_sub(1, Ordering::Relaxed);
-            let Ok(next) = next else { return };
-            next.run(stack);
-        }
-        WAITING.fetch_sub(1, Ordering::Relaxed);
+        guarded("accept", || body(stack));
     })?;
     Ok(())
 }
 
-impl Visit {
-    fn run(self, stack: Stack) {
-        let Visit { name, body } = self;
-        // The kernel's name for it, which tools show.
-        if let Ok(name) = CString::new(name.as_str()) {
-            let _ = rustix::thread::set_name(&name);
-        }
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(stack))) {
-            log::error!("connection {name} crashed: {}", panic_text(&*panic));
-            crashed();
-        }
+/// Serves a visitor under a guard: a crash is logged and ends nothing else.
+pub fn visit(number: u64, body: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+        log::error!("connection c{number} crashed: {}", panic_text(&*panic));
+        crashed();
     }
 }
 

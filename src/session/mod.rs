@@ -83,7 +83,7 @@ pub struct Visit {
     pub badge: Option<Badge>,
 }
 
-/// What the socket's own timeout is while a session lasts.
+/// What the own timeout of a session's socket is, from its beginning on.
 pub fn quiet(limits: &config::Session) -> Duration {
     KeepAlive::quiet(limits)
 }
@@ -95,9 +95,7 @@ pub fn run(host: &Arc<Host>, conn: &Arc<Conn>, mut reader: Reader, early: Vec<u8
     // Many who come together, after a restart say, shall not all be pinged together for ever.
     let ping_interval = limits.ping_interval.mul_f64(1.0 - PING_SPREAD * spread(conn.id()));
     let keepalive = KeepAlive::new(limits, ping_interval, clock::now());
-    if reader.set_steady_wait(quiet(limits)).is_err() {
-        return;
-    }
+    reader.set_steady_wait(quiet(limits));
     let mut stream = stream(host, conn, reader, keepalive, stack);
     if let Kind::Fleet(_) = visit.kind {
         // ChatOps' agents and pages know one code for it.

@@ -3,7 +3,7 @@
 //! Nothing is fed by a timer alone: each question goes through what its thread waits at, so a thread that is stuck in
 //! its work cannot answer. There is one round in half of the manager's interval.
 //!
-//! **Whose silence counts.** `hub`, `gpio-in`, `gpio-out` and `accept` wait for nothing but their work; when one of them
+//! **Whose silence counts.** `hub`, `gpio-in`, `gpio-out` and who accepts wait for nothing but their work; when one of them
 //! does not answer, nobody is served or nobody ends a lease, and only a restart helps: it stops being fed in that
 //! round. The store waits for a disk, and a worn card may take a minute for one write, while lines and events go on
 //! without it: it may be silent for [`STORE_INTERVALS`] intervals. Either is in the log and the status as soon as a

@@ -110,10 +110,6 @@ impl Socket {
         });
         Ok(())
     }
-
-    pub fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Drop for Socket {
