@@ -53,7 +53,7 @@ pub fn run(door: &Arc<Door>, visitor: &Visitor, mut reader: Reader, bytes: Vec<u
         since: clock::now(),
         last: false,
         visitor_done: false,
-        steady: false,
+        quiet: false,
     };
     let end = relay.run();
     // What a goodbye may take is its own place, not that of a request.
@@ -83,8 +83,8 @@ struct Relay<'a> {
     last: bool,
     /// The visitor sends nothing more.
     visitor_done: bool,
-    /// The socket's own timeout is the idle connection's limit.
-    steady: bool,
+    /// The socket's own timeout has passed since the last request.
+    quiet: bool,
 }
 
 /// A whole request, on its way to the HTTP server or there.
@@ -108,11 +108,8 @@ impl Relay<'_> {
                     return Ok(());
                 }
             }
-            if self.is_idle() {
-                match self.read_next()? {
-                    true => continue,
-                    false => return self.out_of_time(),
-                }
+            if self.is_idle() && self.read_next()? {
+                continue;
             }
             let patience = self.under_way.as_ref().and_then(|under_way| under_way.upstream.patience());
             let deadline = (self.since + self.limit()).max(patience.unwrap_or(self.since));
@@ -133,15 +130,16 @@ impl Relay<'_> {
     /// Nothing is under way in either direction: the next request is all that can come.
     fn is_idle(&self) -> bool {
         let begun = self.under_way.is_some() || self.request.is_some() || !self.input.is_empty();
-        !begun && !self.visitor_done && self.conn.waiting() == 0
+        // The socket's own timeout, at most half a second, must not make a limit much longer than it is.
+        let long = self.door.limits.idle_deadline >= Duration::from_secs(5);
+        long && !begun && !self.visitor_done && self.conn.waiting() == 0
     }
 
-    /// Waits for the next request in the read itself, which a program that publishes one event after the other would
-    /// otherwise pay with a system call more for each; `false` when none came in time.
+    /// Waits for the next request in the read itself, for the socket's own short while: a program that publishes one
+    /// event after the other is spared a system call for each. `false` when nothing came; the next wait is the precise one.
     fn read_next(&mut self) -> Result<bool, Option<Refusal>> {
-        if !self.steady {
-            self.reader.set_steady_wait(self.door.limits.idle_deadline).map_err(|_| None)?;
-            self.steady = true;
+        if std::mem::take(&mut self.quiet) {
+            return Ok(false);
         }
         let mut buf = [0; REQUEST];
         match self.reader.read(&mut buf, Wait::Steady) {
@@ -153,7 +151,7 @@ impl Relay<'_> {
                 }
             }
             Ok(Got::End) => self.visitor_done = true,
-            Ok(Got::Nothing) => return Ok(false),
+            Ok(Got::Nothing) => self.quiet = true,
             Err(_) => return Err(None),
         }
         Ok(true)
