@@ -166,7 +166,7 @@ fn a_watcher_whose_key_is_revoked_says_so_and_does_not_come_back() {
     // It would come back after anything that may pass.
     command.arg("--api-key-file").arg(file).args(["--since", "now", "door.*"]);
     let mut watcher = Watcher::start(command);
-    assert_eq!(watcher.ready(), "watching door.*\n");
+    assert!(watcher.ready().starts_with("watching door.* --since "));
     let said = watcher.said();
     revoke(&daemon.dir.path().join("state"), &id);
     assert_eq!(watcher.child.wait().expect("its end").code(), Some(1));

@@ -29,6 +29,8 @@ pub fn measure(options: &Options) -> Result<Vec<Row>> {
     let mut daemon = Server::daemon_with(options, "")?;
     daemon.settle(SETTLE)?;
     let alone = procfs::rss_kib(daemon.pid())?;
+    // Not every kernel says it.
+    let own = procfs::own_kib(daemon.pid()).map_or_else(|_| "unknown".to_owned(), |kib| format!("{kib:.0} KiB"));
     let (wake_ups, cpu) = wake_ups(&mut daemon, options.idle_seconds)?;
 
     let mut clients = Client::open_many(&daemon, options.connections, |_| Role::Caller)?;
@@ -57,6 +59,7 @@ pub fn measure(options: &Options) -> Result<Vec<Row>> {
     let many = clients.len();
     Ok(vec![
         row("idle, RSS".to_owned(), format!("{alone:.0} KiB"), Target::at_most(alone, MOST_RSS_KIB, "KiB")),
+        row("idle, of it the daemon's own, not pages of files".to_owned(), own, Target::none()),
         wake_ups_row(format!("idle, wake-ups within {within:?}"), wake_ups),
         row(format!("idle, CPU within {within:?}"), format!("{:.2} ms", cpu.as_secs_f64() * 1e3), Target::none()),
         per_connection("", silent),

@@ -41,6 +41,14 @@ pub fn rss_kib(pid: u32) -> Result<f64> {
     kib.map(|kib| kib as f64).ok_or_else(|| format!("no resident size of process {pid}").into())
 }
 
+/// What of the resident memory is the process's own: without the program and the libraries, whose pages the kernel maps
+/// from its cache, many around each that is used, and takes back when it likes.
+pub fn own_kib(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib = field(&text, "Anonymous:").ok_or_else(|| format!("no anonymous size of process {pid}"))?;
+    Ok(kib as f64)
+}
+
 /// How often the threads of a process left a CPU, of their own will or not: each time they had been woken before.
 pub fn context_switches(pid: u32) -> Result<u64> {
     sum_over_threads(pid, "status", |text| {

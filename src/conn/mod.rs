@@ -277,13 +277,10 @@ impl Conn {
     /// `limit` is over): closing a socket with unread input would reset it and destroy what is on its way.
     pub fn finish(self: &Arc<Conn>, reader: &mut Reader, limit: Duration) {
         let deadline = clock::now() + limit;
-        while self.waiting() > 0 {
-            match self.wait_writable(deadline) {
-                Ok(true) => self.flush(),
-                _ => break,
-            }
-        }
+        self.send_all(deadline);
         self.lock().goodbye(&self.socket);
+        // Without it a TLS client takes what it has for cut off.
+        self.send_all(deadline);
         // A peer that has reset the connection neither hears nor says anything more.
         if self.socket.shutdown(std::net::Shutdown::Write).is_err() {
             return self.drop_all();
@@ -340,6 +337,13 @@ impl Conn {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(Gone),
             }
+        }
+    }
+
+    /// Sends what waits, until nothing does.
+    fn send_all(&self, deadline: Instant) {
+        while self.waiting() > 0 && self.wait_writable(deadline) == Ok(true) {
+            self.flush();
         }
     }
 

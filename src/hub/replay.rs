@@ -26,7 +26,7 @@ const CHUNK: usize = 256;
 const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Places in the history that are looked at for a chunk.
-const CHUNK_LOOK: usize = 8192;
+const CHUNK_LOOK: usize = 2048;
 
 /// Events beyond those there were at the beginning: publishers may be as quick as the client reads, for ever, and
 /// meanwhile its session reads nothing.

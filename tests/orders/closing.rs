@@ -1,5 +1,7 @@
 //! The end of a connection, at any moment of sending and flushing.
 
+use std::io::Read;
+
 use shuttle::thread;
 
 use crate::conn::{Bell, CLOSE_GOING_AWAY, CLOSE_SLOW, Conn};
@@ -111,11 +113,11 @@ fn an_end_at_any_moment_gives_everything_back() {
 
 fn a_peer_that_is_gone_gives_everything_back() {
     let shared = shared(1000, 1000);
-    let (conn, peer) = pair(&shared, 6);
+    let (conn, mut peer) = pair(&shared, 6);
     let (writer, offerer, closing) = (writer(&conn), offerer(&conn), Arc::clone(&conn));
     let closer = thread::spawn(move || closing.close(CLOSE_GOING_AWAY, "bye"));
     let reader = thread::spawn(move || {
-        let _ = peer.read(4);
+        let _ = peer.read(&mut [0; 4]);
         peer.reset();
     });
     writer.join().expect("a writer");
@@ -132,7 +134,7 @@ fn a_peer_that_is_gone_gives_everything_back() {
 
 fn who_does_not_read_its_close_is_ended() {
     let shared = shared(1000, 1000);
-    let (conn, peer) = pair(&shared, 6);
+    let (conn, mut peer) = pair(&shared, 6);
     let (writer, closing) = (writer(&conn), Arc::clone(&conn));
     let closer = thread::spawn(move || closing.close(CLOSE_GOING_AWAY, "bye"));
     let deadline = shared.close_deadline;
@@ -142,7 +144,7 @@ fn who_does_not_read_its_close_is_ended() {
         socket::pass(deadline / 2);
         thread::yield_now();
     }
-    assert!(peer.read(100).is_empty(), "a reset takes back what nobody has read");
+    assert_eq!(peer.read(&mut [0; 100]).expect("an end"), 0, "a reset takes back what nobody has read");
     writer.join().expect("a writer");
     drop(conn);
     nothing_is_left(&shared);

@@ -1,9 +1,10 @@
 //! A connection of the program's, and what its peer reads.
 
+use std::io::Read;
 use std::time::Duration;
 
 use crate::config;
-use crate::conn::{Conn, Shared};
+use crate::conn::{Conn, Shared, Tls};
 use crate::rt::socket::{self, Peer};
 use crate::rt::sync::Arc;
 
@@ -15,9 +16,15 @@ pub fn shared(backlog_bytes: usize, total_backlog_bytes: usize) -> Arc<Shared> {
 
 /// A connection whose socket holds `room` bytes.
 pub fn pair(shared: &Arc<Shared>, room: usize) -> (Arc<Conn>, Peer) {
+    pair_over(shared, room, None)
+}
+
+/// The same over TLS.
+pub fn pair_over(shared: &Arc<Shared>, room: usize, tls: Option<&Tls>) -> (Arc<Conn>, Peer) {
     let (socket, peer) = socket::pair(room);
     let address = ([127, 0, 0, 1], 1).into();
-    (Conn::new(socket, address, None, Arc::clone(shared)), peer)
+    let session = tls.map(|tls| tls.session().expect("a session"));
+    (Conn::new(socket, address, session, Arc::clone(shared)), peer)
 }
 
 /// A line of its own length: who wrote it, and its number.
@@ -26,8 +33,8 @@ pub fn frame(who: char, number: usize) -> Vec<u8> {
 }
 
 /// Frames as they come in, one at a time.
-pub struct Reading {
-    peer: Peer,
+pub struct Reading<P> {
+    peer: P,
     /// Bytes it takes in one go.
     piece: usize,
     bytes: Vec<u8>,
@@ -43,8 +50,8 @@ pub enum Came {
     End(Vec<u8>),
 }
 
-impl Reading {
-    pub fn new(peer: Peer, piece: usize) -> Reading {
+impl<P: Read> Reading<P> {
+    pub fn new(peer: P, piece: usize) -> Reading<P> {
         Reading { peer, piece, bytes: Vec::new() }
     }
 
@@ -53,11 +60,12 @@ impl Reading {
             if let Some(came) = self.take() {
                 return came;
             }
-            let more = self.peer.read(self.piece);
-            if more.is_empty() {
+            let mut more = vec![0; self.piece];
+            let got = self.peer.read(&mut more).expect("a good end");
+            if got == 0 {
                 return Came::End(std::mem::take(&mut self.bytes));
             }
-            self.bytes.extend(more);
+            self.bytes.extend(&more[..got]);
         }
     }
 
@@ -70,6 +78,10 @@ impl Reading {
                 came => all.push(came),
             }
         }
+    }
+
+    pub fn peer(&self) -> &P {
+        &self.peer
     }
 
     fn take(&mut self) -> Option<Came> {

@@ -24,13 +24,19 @@ where_it_runs! {
     #[path = "../../src/conn/mod.rs"]
     #[allow(dead_code, unused_imports, reason = "not all of it is run")]
     mod conn;
+    #[path = "../common/mod.rs"]
+    mod common;
     mod closing;
     mod explore;
     mod handover;
     #[path = "../../src/hub/mod.rs"]
     #[allow(dead_code, unused_imports, reason = "not all of it is run")]
     mod hub;
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS needs all of it"))]
     mod line;
+    #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+    mod over_tls;
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS needs all of it"))]
     mod rt;
     mod sending;
     mod telling;
@@ -38,7 +44,11 @@ where_it_runs! {
     use pinwire::{config, types, wire};
 
     fn main() {
-        explore::run(&[handover::TESTS, sending::TESTS, telling::TESTS, closing::TESTS]);
+        let plain = [handover::TESTS, sending::TESTS, telling::TESTS, closing::TESTS].map(|tests| (tests, 1));
+        match over_tls::prepare() {
+            Some(_certificate) => explore::run(&[&plain[..], &[(over_tls::TESTS, 5)]].concat()),
+            None => explore::run(&plain),
+        }
     }
 }
 

@@ -76,6 +76,15 @@ pub fn over(
     cert: &CertificateDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream> {
+    let mut stream = StreamOwned::new(client(cert, versions), socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+/// A client's side, before its first byte.
+pub fn client(cert: &CertificateDer<'static>, versions: &[&'static SupportedProtocolVersion]) -> ClientConnection {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Exactly { cert: cert.clone(), provider: Arc::clone(&provider) });
     let config = ClientConfig::builder_with_provider(provider)
@@ -85,12 +94,7 @@ pub fn over(
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     let name = ServerName::try_from("127.0.0.1").expect("a name");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
-    let mut stream = StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
+    ClientConnection::new(Arc::new(config), name).expect("a client")
 }
 
 /// A WebSocket over TLS.

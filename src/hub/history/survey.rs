@@ -9,7 +9,7 @@ use crate::types::event::Audience;
 use crate::types::topic::is_reserved;
 
 /// Topics tried against a pattern, in one part of a survey.
-pub const PART: usize = 4096;
+pub const PART: usize = 1024;
 
 /// See the module's text. Its cursor is open from its first part on, so what is discarded between two parts is known.
 pub struct Survey {

@@ -2,7 +2,7 @@
 //! says that there is room once a third is free, as Linux; and its every step is one that others may come before.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -102,13 +102,14 @@ pub fn watched() -> usize {
 }
 
 impl Socket {
+    /// A connection that was reset has nothing to end.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         change(|state| {
             let line = &mut state.lines[self.0];
             line.we_ended |= how != Shutdown::Read;
             line.peer_ended |= how != Shutdown::Write;
-        });
-        Ok(())
+            if line.dead { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
+        })
     }
 }
 
@@ -121,16 +122,37 @@ impl Drop for Socket {
     }
 }
 
-impl Peer {
-    /// At most `most` bytes, as soon as there are some; none at the end.
-    pub fn read(&self, most: usize) -> Vec<u8> {
-        let bytes = until(None, |state| {
+/// Some bytes, as soon as there are some; none at the end.
+impl Read for Peer {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = until(None, |state| {
             let line = &mut state.lines[self.0];
-            let end = line.out.len().min(most);
-            (end > 0 || line.we_ended || line.dead).then(|| line.out.drain(..end).collect())
+            let end = line.out.len().min(buf.len());
+            line.out.iter().zip(buf.iter_mut()).for_each(|(byte, place)| *place = *byte);
+            (end > 0 || line.we_ended || line.dead).then(|| line.out.drain(..end).len())
         });
         KERNEL.changed.notify_all();
-        bytes.unwrap_or_default()
+        Ok(read.unwrap_or(0))
+    }
+}
+
+/// What is on its way to the program has no bound.
+impl Write for Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        change(|state| state.lines[self.0].back.extend(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Peer {
+
+    /// Sends nothing more.
+    pub fn end(&self) {
+        change(|state| state.lines[self.0].peer_ended = true);
     }
 
     /// Whether nothing more can come than there is.
@@ -174,13 +196,13 @@ pub fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
 }
 
 pub fn receive(socket: &Socket, buf: &mut [u8], how: Reading) -> io::Result<Option<usize>> {
-    assert!(!how.peek, "nobody looks ahead here");
     let limit = how.at_once.then_some(Duration::ZERO);
     let got = until(limit, |state| {
         let line = &mut state.lines[socket.0];
         line.has_bytes().then(|| {
             let end = line.back.len().min(buf.len());
-            line.back.drain(..end).zip(buf.iter_mut()).for_each(|(byte, place)| *place = byte);
+            line.back.iter().zip(buf.iter_mut()).for_each(|(byte, place)| *place = *byte);
+            line.back.drain(..if how.peek { 0 } else { end });
             end
         })
     });
