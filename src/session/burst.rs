@@ -62,7 +62,7 @@ impl Burst {
         }
         let begun = clock::now();
         send();
-        self.took = begun.elapsed();
+        self.took = clock::now().duration_since(begun);
     }
 }
 
