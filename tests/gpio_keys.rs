@@ -76,7 +76,8 @@ fn max_on_and_min_off_hold_for_every_write() {
             ask(&mut ws, "UPDATE_PIN_CONFIGURATIONS", &drive_params("valve", true))["success"] == true
         });
         let off = trace.changes(17)[2].at - changes[1].at;
-        assert!((ms(400)..=ms(600)).contains(&off), "{off:?}");
+        // How soon it is on again is up to the asking.
+        assert!((ms(400)..=ms(2000)).contains(&off), "{off:?}");
     });
 }
 

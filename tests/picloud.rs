@@ -105,6 +105,25 @@ fn messages_of_one_publisher_come_in_order() {
 }
 
 #[test]
+fn bursts_of_any_size_come_whole_and_in_order_and_whoever_ends_in_one_has_published_it() {
+    let daemon = Daemon::start(&[]);
+    let mut reader = subscriber(&daemon, &["burst"]);
+    let mut publisher = daemon.ws("/publish?clientName=bursts");
+    let mut sent = 0..;
+    // Each burst is published when the one before has come: the daemon learns its size, and is wrong about the next.
+    for size in [1, 8, 8, 3, 1, 70, 70, 1, 2, 8, 1] {
+        for n in sent.by_ref().take(size) {
+            publisher.send(&json!({"event": "burst", "data": n.to_string()}).to_string());
+        }
+        let first = sent.start - size;
+        (first..sent.start).for_each(|n| assert_next(&mut reader, "burst", &n.to_string()));
+    }
+    publisher.send(r#"{"event":"burst","data":"the last"}"#);
+    drop(publisher);
+    assert_next(&mut reader, "burst", "the last");
+}
+
+#[test]
 fn names_are_exact_and_may_be_any_text() {
     let daemon = Daemon::start(&[]);
     let names = ["door", "Door", "door ", "a.*", "*", "türe \"1\"", "gpio", "\u{1f600}"];

@@ -5,6 +5,7 @@
 //! write, and all published events through the hub. So a client that pipelines gets its answers batched, and
 //! a client that waits for each answer never waits for a batch.
 
+mod burst;
 mod echo;
 mod endrpi;
 mod events;
@@ -24,7 +25,7 @@ use tungstenite::{Error, Message};
 use crate::alerts::Alerts;
 use crate::auth::{Badge, Gate, Pass, Refused};
 use crate::config;
-use crate::conn::{self, Conn, Got, Reader};
+use crate::conn::{self, Conn, Got, Reader, Wait};
 use crate::dispatch::Desk;
 use crate::fleet::Fleet;
 use crate::hub::{Hub, Pulled, Replay};
@@ -34,6 +35,7 @@ use crate::store::Store;
 use crate::types::rights::Rights;
 use crate::types::topic::Pattern;
 use crate::types::wants::Wants;
+use burst::Burst;
 use keepalive::KeepAlive;
 
 /// What sessions work with; one for the daemon.
@@ -120,6 +122,7 @@ fn stream(host: &Host, conn: &Arc<Conn>, reader: Reader, keepalive: KeepAlive, s
         conn: Arc::clone(conn),
         hub: Arc::clone(&host.hub),
         replies: Vec::new(),
+        burst: Burst::default(),
         pass: None,
         rights: None,
         key_ended: conn::CLOSE_KEY,
@@ -298,6 +301,8 @@ struct Line {
     hub: Arc<Hub>,
     /// Frames to send before the next wait.
     replies: Vec<u8>,
+    /// What was published and is not yet sent, and what may come with it.
+    burst: Burst,
     /// While the visitor is in with a key that may end before it leaves.
     pass: Option<Pass>,
     /// What that key allows; `None`: everything.
@@ -343,8 +348,14 @@ impl Line {
             self.replies.shrink_to(KEEP_BYTES);
             sent?;
         }
-        self.hub.combine();
+        let hub = &self.hub;
+        self.burst.send(|| hub.combine());
         Ok(())
+    }
+
+    /// Until when to wait for more before everything is sent. Answers are not kept waiting.
+    fn wait_for_more(&mut self) -> Option<Instant> {
+        if self.replies.is_empty() { self.burst.wait() } else { None }
     }
 }
 
@@ -359,9 +370,36 @@ struct Stream {
     used: bool,
 }
 
+impl Stream {
+    /// Waits for what may come with what was published, before that is sent; `None` when nothing does.
+    fn rest_of_burst(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(until) = self.line.wait_for_more() else { return Ok(None) };
+        let mut looks = 0;
+        loop {
+            // The next one is mostly a microsecond away: to be woken for it would cost its sender, too, more than that.
+            let wait = if looks < burst::LOOKS { Wait::No } else { Wait::Until(until) };
+            match self.reader.read(buf, wait)? {
+                Got::Data(n) => {
+                    self.keepalive.heard();
+                    return Ok(Some(n));
+                }
+                Got::End => return Ok(Some(0)),
+                Got::Nothing if looks == burst::LOOKS || clock::now() >= until => break,
+                Got::Nothing => std::thread::yield_now(),
+            }
+            looks += 1;
+        }
+        self.line.burst.no_more();
+        Ok(None)
+    }
+}
+
 impl io::Read for Stream {
     /// The session's one wait point. `WouldBlock` means: a tick is due.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(more) = self.rest_of_burst(buf)? {
+            return Ok(more);
+        }
         self.line.settle().map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
         loop {
             let wait = self.keepalive.wait(self.tick);

@@ -183,8 +183,9 @@ impl Conversation for Publish {
             Ok(false) => topics::publish(&self.hub, rights, message.into_body()).map_err(|why| why.to_string()),
             Err(why) => Err(why),
         };
-        if let Err(why) = published {
-            frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &why, id.as_deref()));
+        match published {
+            Ok(()) => line.burst.published(),
+            Err(why) => frame::text_with(&mut line.replies, |out| picloud::error(out, &name, &why, id.as_deref())),
         }
         Ok(())
     }
