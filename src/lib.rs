@@ -37,7 +37,7 @@
 //! | thread | waits for | number |
 //! |---|---|---|
 //! | main | signals | 1 |
-//! | `visitor` | a visitor, or the end; then what that visitor says | one per connection, and per address one to eight that wait |
+//! | `visitor` | a visitor, or the end; then what that visitor says | one per connection, and per address one that waits, or some after a burst |
 //! | `flusher` | room in the sockets that have a backlog; the end of those being closed | 1 |
 //! | `hub` | events from threads that must not send | 1 |
 //! | `http-<n>`, and tiny_http's own | requests | 4, and one per HTTP connection |

@@ -197,6 +197,19 @@ fn idle_clients_do_not_delay_the_end() {
 }
 
 #[test]
+fn nobody_is_let_in_while_the_last_ones_leave() {
+    let mut daemon = Daemon::start(&[]);
+    // Its thread goes on: it does not answer the Close.
+    let mut last = raw_ws(daemon.addr, "/");
+    daemon.signal("TERM");
+    assert_eq!(close_code(&mut last), Some(1001));
+    let refused = TcpStream::connect(daemon.addr).expect_err("nobody listens any more");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    drop(last);
+    assert!(daemon.wait().success());
+}
+
+#[test]
 fn clients_that_do_not_answer_the_close_or_do_not_read_it_cannot_hold_the_daemon() {
     let mut daemon = Daemon::with_config("[session]\nsend_buffer_bytes = 16384\n", &[]);
     let mut mute = raw_ws(daemon.addr, "/");

@@ -2,6 +2,7 @@
 
 mod common;
 mod manager;
+mod robust;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -13,6 +14,7 @@ use std::sync::mpsc::channel;
 
 use common::{Answer, Daemon, LIMIT, TempDir, pinwire, tcp};
 use manager::{activated, copy};
+use robust::{FIN, PING, close_code, read_frame};
 
 fn bound(address: &str) -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(address).expect("a port");
@@ -117,6 +119,21 @@ fn who_connects_while_there_is_no_daemon_is_served_by_the_next() {
         assert_eq!(answer(stream).status, 200);
     }
     drop(second);
+}
+
+#[test]
+fn who_connected_before_the_daemon_came_has_its_limits_too() {
+    let (listener, address) = bound("127.0.0.1:0");
+    let mut early = tcp(address);
+    early.write_all(robust::upgrade_request(address, "/").as_bytes()).expect("sent");
+    let directory = TempDir::new();
+    let config = directory.file("pinwire.toml", "[session]\nping_interval = \"300ms\"\npong_deadline = \"300ms\"\n");
+    let daemon = start(&listener, &["--config", config.to_str().expect("text")]);
+    let head = robust::read_head(&mut early);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(read_frame(&mut early).map(|frame| frame.0), Some(FIN | PING));
+    assert_eq!(close_code(&mut early), Some(1008));
+    drop(daemon);
 }
 
 #[test]

@@ -36,8 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LISTEN_BACKLOG: i32 = 1024;
 
 /// Threads that wait, at most; and how long, unless they are the last. Making a thread and its stack costs more than all
-/// the rest of a short visit.
-const WAITING_THREADS: usize = 8;
+/// the rest of a short visit; more than a few wait only behind a burst of visitors.
+const WAITING_THREADS: usize = 32;
 const WAITING_TIME: Duration = Duration::from_secs(1);
 
 /// The marks of what is waited for.
