@@ -89,7 +89,7 @@
 //! - Lines taken together are one kernel request and stay one: they are set in one call, and a request cannot give
 //!   back a single line. Inputs of the configuration have a request each, for the kernel's largest edge buffer.
 //! - A session whose visitor has said nothing for half a second gives its stack's unused pages back, and what it waits
-//!   with fits into two: an idle connection costs 15 KiB instead of 28. It waits in `poll` then, as a socket's own timeout
+//!   with fits into two: an idle connection costs 13 KiB instead of 28. It waits in `poll` then, as a socket's own timeout
 //!   is seconds late at 25 s, and late for all at once; while its visitor is busy it waits in the read, one system call.
 //! - The service manager's watchdog is fed by a thread that asks the others through what they wait at, not by a timer of
 //!   its own: a timer goes on when they hang. The store, which waits for the card, has ten intervals, and outputs' levels

@@ -109,7 +109,7 @@ fn a_warning_of_the_daemon_is_an_event() {
     assert_eq!(event["data"]["level"], "error");
     let message = event["data"]["message"].as_str().unwrap_or_default();
     assert!(message.starts_with("cannot accept connections for now"), "{event}");
-    assert_eq!(event["data"]["target"], "pinwire::front");
+    assert_eq!(event["data"]["target"], "pinwire::front::accept");
     daemon.wait_for_log(message);
     let enough = Rlimit { current: before.current.map(|limit| limit.min(4096)).or(Some(4096)), maximum: Some(4096) };
     prlimit(pid, Resource::Nofile, enough).expect("prlimit");
