@@ -94,6 +94,9 @@
 //! - The service manager's watchdog is fed by a thread that asks the others through what they wait at, not by a timer of
 //!   its own: a timer goes on when they hang. The store, which waits for the card, has ten intervals, and outputs' levels
 //!   are written by a thread of their own: a worn card should neither end the daemon nor keep a lease's end waiting.
+//! - A publisher that sends several events at a time is waited for, until as many are here as the last time and no longer
+//!   than sending took: the first of a burst arrives alone, and would cost a round of sends of its own (twice the
+//!   deliveries at eight in flight). Who sends one after the other is never waited for.
 //! - Who waits for visitors serves the one it gets: a thread that only accepts would have to wake another for each, which
 //!   costs as much as the rest of a handshake.
 //! - A reload is all or nothing for the file and line by line for the pins: a bad file changes nothing, and a line that is
