@@ -99,6 +99,8 @@ fn published_messages_are_no_events_here() {
 fn a_warning_of_the_daemon_is_an_event() {
     let daemon = daemon();
     let mut ws = welcomed(&daemon, "/ws?types=node.**,system.**");
+    // The private HTTP server has its descriptor for the next connection while it waits for one, as it does from now on.
+    assert_eq!(daemon.get("/health").status, 200);
     // A daemon that may open no more descriptors cannot accept, and says so; those who are in are served on.
     let pid = Pid::from_raw(daemon.pid() as i32);
     let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), maximum: Some(4096) }).expect("prlimit");
