@@ -27,14 +27,19 @@ pub fn is_rfc3339(text: &str) -> bool {
                 && digits(4..6).is_some_and(|m| m < 60)
         }
     };
-    // humantime knows no time before 1970; the calendar is the same every 400 years.
+    // humantime knows no time before 1970, and on a 32-bit Pi none that its `time_t` has no room for. Of the year only
+    // its February matters.
     let (year, rest) = date_time.split_at_checked(4).unwrap_or(("", date_time));
     let year = match year.parse::<u16>() {
-        Ok(past) if past < 1970 && year.bytes().all(|digit| digit.is_ascii_digit()) => (2000 + past % 400).to_string(),
-        _ => year.to_owned(),
+        Ok(year) if !date_time.starts_with('+') => 2000 + u16::from(!is_leap(year)),
+        _ => return false,
     };
     // humantime wants `Z`; the offset does not change what the rest must look like.
     offset_ok && humantime::parse_rfc3339(&format!("{year}{rest}Z")).is_ok()
+}
+
+fn is_leap(year: u16) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 /// The time of an RFC 3339 timestamp with any offset. Without an offset it counts as UTC, as Python's naive times do
@@ -90,6 +95,8 @@ mod tests {
             "2026-03-02T08:15:30.5-11:30",
             "1948-02-29T08:50:00.0Z",
             "0000-01-01T00:00:00Z",
+            "2348-02-29T08:50:00Z",
+            "9999-12-31T23:59:59Z",
         ] {
             assert!(is_rfc3339(good), "{good}");
         }
@@ -104,6 +111,7 @@ mod tests {
             "2026-03-02T08:15:30+1é:0",
             "2026-03-02T08:15:30Zx",
             "1949-02-29T08:50:00Z",
+            "2100-02-29T08:50:00Z",
             "+999-01-01T00:00:00Z",
         ] {
             assert!(!is_rfc3339(bad), "{bad}");
